@@ -65,6 +65,7 @@ internal static unsafe class Mode
             c->JumpCodeBase = codeBase;
             c->Generation++;
         }
+        Simd.SimdGate.Update(c);
         UpdatePrivilege(c);
     }
 

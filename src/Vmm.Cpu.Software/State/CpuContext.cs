@@ -194,6 +194,9 @@ internal unsafe struct CpuContext
     /// <summary>Not 0 once any of the x87 state differs from its initial configuration (for XSAVE's XINUSE).</summary>
     public uint X87InUse;
 
+    /// <summary>Classes of vector and x87 instructions that raise #UD or #NM now, see <see cref="Simd.SimdGate"/>.</summary>
+    public uint SimdGate;
+
     /// <summary>YMM0–15, 32 bytes each, the XMM half low. The context is allocated so that this is 64-byte aligned.</summary>
     public VectorFile Vectors;
 
