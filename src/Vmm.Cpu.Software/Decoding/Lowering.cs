@@ -43,6 +43,15 @@ internal static unsafe partial class Lowering
         l.EndsBlock = true;
     }
 
+    /// <summary>Fills the op for bytes that are no instruction: #UD, or #GP(0) when it would be longer than 15 bytes.</summary>
+    public static void LowerInvalid(ref LoweringContext l, bool tooLong)
+    {
+        l.Op->Handler = tooLong ? &TooLong : &Undefined;
+        l.EndsBlock = true;
+    }
+
+    private static Op* TooLong(CpuContext* c, Op* op) => Flow.Raise(c, op, Vector.Gp, 0);
+
     /// <summary>Byte offset of a general register in the context, AH–BH included.</summary>
     public static byte OffsetOf(Register register) => register switch
     {

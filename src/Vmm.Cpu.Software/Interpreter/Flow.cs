@@ -52,8 +52,14 @@ internal static unsafe class Flow
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static Op* Fault(CpuContext* c, Op* op)
     {
-        c->Rip = c->BlockRip + op->RipOffset;
+        c->Rip = MaskRip(c, c->BlockRip + op->RipOffset);
         c->Retired += op->Ordinal;
+        if (c->PendingNonCanonical != 0)
+        {
+            c->PendingNonCanonical = 0;
+            if (op->Segment == SegmentIndex.Ss && c->PendingVector == Vector.Gp)
+                c->PendingVector = Vector.Ss;
+        }
         return null;
     }
 

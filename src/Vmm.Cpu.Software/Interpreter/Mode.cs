@@ -59,10 +59,13 @@ internal static unsafe class Mode
             c->StackMask = (ss.Attributes & 0x4000) != 0 ? 0xFFFFFFFF : 0xFFFF;
         }
         // The jump cache is keyed by RIP: a new CS base makes other code of the same RIP.
+        // And a new limit makes other jumps legal.
         ulong codeBase = c->CodeBits == 64 ? 0 : cs.Base;
-        if (codeBase != c->JumpCodeBase)
+        uint codeLimit = c->CodeBits == 64 ? uint.MaxValue : cs.Limit;
+        if (codeBase != c->JumpCodeBase || codeLimit != c->JumpCodeLimit)
         {
             c->JumpCodeBase = codeBase;
+            c->JumpCodeLimit = codeLimit;
             c->Generation++;
         }
         Simd.SimdGate.Update(c);
@@ -74,7 +77,10 @@ internal static unsafe class Mode
     {
         bool user = c->Cpl == 3;
         bool smap = (c->Cr4 & Cr4Smap) != 0 && (c->Rflags & Flags.Ac) == 0;
-        c->DataTlb = user ? c->UserTlb : smap ? c->SupervisorTlb : c->SupervisorAcTlb;
+        if (user)
+            c->DataTlb = (c->Rflags & Flags.Ac) != 0 && (c->Cr0 & Cr0Am) != 0 ? c->EmptyTlb : c->UserTlb;
+        else
+            c->DataTlb = smap ? c->SupervisorTlb : c->SupervisorAcTlb;
         uint mode = (uint)(c->CodeBits >> 4) | (user ? 8u : 0);
         c->JumpKey = (c->Generation << 8) | mode;
     }

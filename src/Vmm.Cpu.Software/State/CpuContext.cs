@@ -226,8 +226,29 @@ internal unsafe struct CpuContext
     /// <summary>The CS base (0 in 64-bit mode) that the entries of this generation were made with.</summary>
     public ulong JumpCodeBase;
 
-    /// <summary>The first op of the single-instruction block that runs now, or null.</summary>
-    public Op* StepOps;
+    /// <summary>The CS limit (4 GiB in 64-bit mode) that the entries of this generation were made with.</summary>
+    public uint JumpCodeLimit;
+
+    /// <summary>A data TLB that is always empty: while alignment is checked every access takes the slow path.</summary>
+    public TlbEntry* EmptyTlb;
+
+    /// <summary>Which entries of the data TLBs (user, supervisor, supervisor with AC) were filled since the last flush: 1024 bits each.</summary>
+    public fixed ulong FilledData[3 * 16];
+
+    /// <summary>Which entries of the instruction TLBs (user, supervisor) were filled: 512 bits each.</summary>
+    public fixed ulong FilledCode[2 * 8];
+
+    /// <summary>Bytes of the largest page that an entry of the TLBs may be part of: what INVLPG has to drop.</summary>
+    public ulong LargestPage;
+
+    /// <summary>Where a branch that just left for the run loop wants its successor linked, or null.</summary>
+    public Op** LinkFrom;
+
+    /// <summary>RIP of the successor that <see cref="LinkFrom"/> wants.</summary>
+    public ulong LinkRip;
+
+    /// <summary>Not 0 when the pending #GP is for a non-canonical address: it becomes #SS if the operand is in the stack segment.</summary>
+    public int PendingNonCanonical;
 }
 
 /// <summary>How an event came about: decides error codes, the EXT bit and what RIP is pushed.</summary>
