@@ -1,6 +1,17 @@
+using Vmm.Cli.Commands;
+
 namespace Vmm.Cli;
 
 internal static class Program
 {
-    private static int Main() => 0;
+    private static Task<int> Main(string[] arguments)
+    {
+        // Answered before the parser is built: scripts ask for the version often, and nothing else of the program is needed.
+        if (arguments is ["--version"])
+        {
+            Console.Out.WriteLine(ProductVersion.Text);
+            return Task.FromResult(0);
+        }
+        return VmmCommand.RunAsync(arguments);
+    }
 }

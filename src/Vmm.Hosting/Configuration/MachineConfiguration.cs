@@ -51,7 +51,7 @@ public sealed class MachineConfiguration
     /// <summary>Adds isa-debug-exit and the test devices.</summary>
     public bool? DebugExit { get; set; }
 
-    /// <summary><c>auto</c>, <c>linux</c>, <c>pvh</c> or <c>multiboot</c>.</summary>
+    /// <summary><c>auto</c>, <c>linux64</c>, <c>pvh</c> or <c>multiboot</c>.</summary>
     public string? BootProtocol { get; set; }
 
     /// <summary>Seconds that a guest has to power off.</summary>

@@ -178,7 +178,7 @@ internal sealed partial class GuestAssetMaker
         if (!CanRead(file))
             return false;
         byte[] bytes = File.ReadAllBytes(file);
-        if (bytes.Length < 64 || !bytes.AsSpan().StartsWith("\x7F"u8) || !bytes.AsSpan(1).StartsWith("ELF\x02"u8))
+        if (bytes.Length < 64 || !bytes.AsSpan().StartsWith("\u007FELF\u0002"u8))
             return false;
         ulong table = BitConverter.ToUInt64(bytes, 0x20);
         int size = BitConverter.ToUInt16(bytes, 0x36), count = BitConverter.ToUInt16(bytes, 0x38);

@@ -7,7 +7,7 @@ internal static class InitramfsBuilder
         ttyS0::respawn:-/bin/sh
         ::once:/sbin/acpid -f -l /dev/null -p /run/acpid.pid
         ::ctrlaltdel:/sbin/reboot
-        ::shutdown:/bin/umount -a -r
+        ::shutdown:/bin/umount -a -r 2>/dev/null
 
         """;
 

@@ -35,7 +35,7 @@ internal sealed record ModuleInfo(IReadOnlyList<string> Depends, IReadOnlyList<s
     private static bool TryFindModInfo(ReadOnlySpan<byte> module, out ReadOnlySpan<byte> section)
     {
         section = default;
-        if (module.Length < 64 || !module.StartsWith("\x7F"u8) || !module[1..].StartsWith("ELF\x02\x01"u8))
+        if (module.Length < 64 || !module.StartsWith("\u007FELF\u0002\u0001"u8))
             return false;
         ulong table = BinaryPrimitives.ReadUInt64LittleEndian(module[SectionHeaderOffset..]);
         int count = BinaryPrimitives.ReadUInt16LittleEndian(module[(SectionHeaderEntrySize + 2)..]);
