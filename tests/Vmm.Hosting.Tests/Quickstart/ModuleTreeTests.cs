@@ -85,7 +85,7 @@ public sealed class ModuleTreeTests
         byte[] module = Module("depends=\0");
         using (GZipStream gzip = new(File.Create(Path.Combine(_folder, "virtio-x.ko.gz")), CompressionLevel.Fastest))
             gzip.Write(module);
-        using (ZstdSharp.CompressionStream zstd = new(File.Create(Path.Combine(_folder, "y.ko.zst"))))
+        using (ZstdSharp.CompressionStream zstd = new(File.Create(Path.Combine(_folder, "y.ko.zst")), leaveOpen: false))
             zstd.Write(module);
         IReadOnlyList<KernelModule> found = new ModuleTree(_folder).Resolve(["virtio_x", "y"]);
         Assert.That(found.Select(m => m.Name), Is.EqualTo(new[] { "virtio_x", "y" }));
