@@ -19,8 +19,8 @@ public sealed class I8042 : IResettable, ISnapshotable<I8042State>, II8042Pins
     // Guards the chip and the flag; released before lines are driven and the machine is asked.
     private readonly Lock _lock = new();
     private readonly I8042Chip _chip;
-    private readonly InterruptOutput _keyboardInterrupt;
-    private readonly InterruptOutput _auxiliaryInterrupt;
+    private readonly InterruptPin _keyboardInterrupt;
+    private readonly InterruptPin _auxiliaryInterrupt;
     private readonly IMachineControl _control;
     private bool _resetRequested;
 
@@ -30,8 +30,8 @@ public sealed class I8042 : IResettable, ISnapshotable<I8042State>, II8042Pins
     /// <param name="control">Takes the reset.</param>
     public I8042(IInterruptLine keyboardLine, IInterruptLine auxiliaryLine, IMachineControl control)
     {
-        _keyboardInterrupt = new InterruptOutput(keyboardLine);
-        _auxiliaryInterrupt = new InterruptOutput(auxiliaryLine);
+        _keyboardInterrupt = new InterruptPin(keyboardLine);
+        _auxiliaryInterrupt = new InterruptPin(auxiliaryLine);
         _control = control;
         _chip = new I8042Chip(this);
     }

@@ -28,7 +28,7 @@ public sealed class SerialPort : ByteWideDevice, IResettable, ISnapshotable<Seri
     private readonly Lock _lock = new();
     private readonly Uart16550 _uart;
     private readonly ICharacterBackend _backend;
-    private readonly InterruptOutput _interrupt;
+    private readonly InterruptPin _interrupt;
     private readonly VmClock _clock;
     private readonly IVmTimer _timer;
     private bool _pin;
@@ -44,7 +44,7 @@ public sealed class SerialPort : ByteWideDevice, IResettable, ISnapshotable<Seri
     public SerialPort(ICharacterBackend backend, IInterruptLine line, VmClock clock)
     {
         (_backend, _clock) = (backend, clock);
-        _interrupt = new InterruptOutput(line);
+        _interrupt = new InterruptPin(line);
         _uart = new Uart16550(this);
         _uart.SetModemInputs(ModemStatus.ClearToSend | ModemStatus.DataSetReady | ModemStatus.DataCarrierDetect);
         _uart.Reset();

@@ -1,11 +1,13 @@
-namespace Vmm.Core.Interrupts;
+using Vmm.Core.Interrupts;
+
+namespace Vmm.Devices;
 
 /// <summary>
 /// The interrupt pin of a device that has a lock. The device sets the pin's level under its lock; the wire behind it is driven by
 /// <see cref="Flush"/> after the lock is released. Edges keep their order and a short low pulse between two high levels is not
 /// lost, whichever threads flush.
 /// </summary>
-public sealed class InterruptOutput
+internal sealed class InterruptPin
 {
     private readonly IInterruptLine _line;
 
@@ -15,7 +17,7 @@ public sealed class InterruptOutput
     private int _flushing;
 
     /// <summary>Makes a pin at the low level.</summary>
-    public InterruptOutput(IInterruptLine line)
+    public InterruptPin(IInterruptLine line)
     {
         _line = line;
     }
