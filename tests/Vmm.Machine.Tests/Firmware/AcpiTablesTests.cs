@@ -107,7 +107,7 @@ internal sealed class AcpiTablesTests
                 File.WriteAllBytes(Path.Combine(directory, signature + ".aml"), bytes);
                 string text = Iasl(directory, "-d", signature + ".aml");
                 Assert.That(text, Does.Not.Contain("Invalid").And.Not.Contain("Error"), signature);
-                string compiled = Iasl(directory, "-we", "-p", signature + "_out", signature + ".dsl");
+                string compiled = Iasl(directory, "-we", "-oa", "-p", signature + "_out", signature + ".dsl");
                 Assert.That(compiled, Does.Contain("0 Errors"), compiled);
                 if (signature is "DSDT")
                 {
