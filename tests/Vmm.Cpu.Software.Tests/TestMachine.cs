@@ -10,12 +10,14 @@ using Vmm.Cpu.Software.State;
 namespace Vmm.Cpu.Software.Tests;
 
 /// <summary>
-/// A machine of memory and CPUs only, for running assembled code: 16 MiB of RAM mapped one to one, 64-bit mode at CPL 0. Writing to port
-/// <see cref="StopPort"/> ends the run of the vCPU that does it.
+/// A machine of memory and CPUs only, for running assembled code: 12 MiB of RAM, 16 MiB mapped one to one, 64-bit mode at CPL 0. A write to
+/// <see cref="StopAddress"/> ends the run of all vCPUs.
 /// </summary>
 internal sealed unsafe class TestMachine : IDisposable
 {
-    public const ushort StopPort = 0xF4;
+    /// <summary>An MMIO register.</summary>
+    public const ulong StopAddress = 0xC00000;
+
     public const ulong CodeAddress = 0x100000;
     public const ulong DataAddress = 0x200000;
     public const ulong StackTop = 0x180000;
@@ -23,13 +25,13 @@ internal sealed unsafe class TestMachine : IDisposable
 
     public TestMachine(int cpus = 1, VmClock? clock = null)
     {
-        Memory = new GuestMemory([(0, 16 << 20, GuestMemoryKind.Ram)]);
+        Memory = new GuestMemory([(0, 12 << 20, GuestMemoryKind.Ram)]);
         Ports = Bus.CreatePortBus();
         Mmio = Bus.CreateMmioBus();
         var context = new CpuEngineContext(Memory, Ports, Mmio, clock ?? new ManualVmClock(), cpus, NullLoggerFactory.Instance);
         Engine = new SoftwareCpuEngine(context);
         Cpus = [.. Enumerable.Range(0, cpus).Select(i => (SoftwareCpu)Engine.CreateVirtualCpu(i, new NoApic()))];
-        Ports.Map("stop", StopPort, 1, new StopDevice(this));
+        Mmio.Map("stop", StopAddress, 1, new StopDevice(this));
         void Table(ulong address, ulong value) => Memory.TryLoad(address, BitConverter.GetBytes(value));
         Table(PageTables, (PageTables + 0x1000) | 7);
         Table(PageTables + 0x1000, (PageTables + 0x2000) | 7);
@@ -66,7 +68,7 @@ internal sealed unsafe class TestMachine : IDisposable
     }
 
     /// <summary>Ends a piece of code: stops the run.</summary>
-    public static void Stop(Assembler a) => a.@out((byte)StopPort, AssemblerRegisters.al);
+    public static void Stop(Assembler a) => a.mov(AssemblerRegisters.__byte_ptr[StopAddress], AssemblerRegisters.al);
 
     public void Dispose()
     {
