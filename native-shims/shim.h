@@ -12,4 +12,8 @@
 
 VMM_EXPORT int32_t vmm_shim_version(void);
 
+/* Compares the 16 aligned bytes at target with expected[0..1] and if equal replaces them with low, high; else expected receives
+ * what is there. One locked operation. Returns 1 when replaced. */
+VMM_EXPORT int32_t vmm_compare_exchange_16(void *target, uint64_t expected[2], uint64_t low, uint64_t high);
+
 #endif

@@ -10,4 +10,14 @@ public static partial class Shim
     /// <summary>The version of the shim's interface that is loaded.</summary>
     [LibraryImport(Library, EntryPoint = "vmm_shim_version")]
     public static partial int Version();
+
+    /// <summary>CMPXCHG16B with a LOCK prefix: 16 aligned bytes compared and, when equal, replaced.</summary>
+    /// <param name="target">The bytes, aligned to 16.</param>
+    /// <param name="expected">Two words that are expected there; receives what is there when it differs.</param>
+    /// <param name="low">The new low word.</param>
+    /// <param name="high">The new high word.</param>
+    /// <returns>1 when replaced, else 0.</returns>
+    [LibraryImport(Library, EntryPoint = "vmm_compare_exchange_16")]
+    [SuppressGCTransition]
+    public static unsafe partial int CompareExchange16(void* target, ulong* expected, ulong low, ulong high);
 }

@@ -63,6 +63,12 @@ internal static unsafe class Flow
         return null;
     }
 
+    /// <summary>
+    /// Goes to the run loop with RIP on this instruction and nothing pending, so that it looks at requests and then runs the instruction again:
+    /// a repeated string instruction between two pieces, or a lock that another processor holds.
+    /// </summary>
+    public static Op* Restart(CpuContext* c, Op* op) => Fault(c, op);
+
     /// <summary>Raises an exception without an error code at this instruction.</summary>
     public static Op* Raise(CpuContext* c, Op* op, int vector)
     {

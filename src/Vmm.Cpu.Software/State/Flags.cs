@@ -101,6 +101,19 @@ internal static unsafe class Flags
             c->FlagAux ^= AuxCf | AuxPo;
     }
 
+    /// <summary>Sets CF and OF; the others stay (rotates, multiplications).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetCfOf(CpuContext* c, bool cf, bool of)
+        => c->FlagAux = (c->FlagAux & ~(AuxCf | AuxPo)) | (cf ? AuxCf : 0) | (cf != of ? AuxPo : 0);
+
+    /// <summary>Sets ZF, SF and PF from a result, and AF; CF and OF stay.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetResultKeepCfOf(CpuContext* c, ulong signExtendedResult, bool af)
+    {
+        c->FlagResult = signExtendedResult;
+        c->FlagAux = (c->FlagAux & (AuxCf | AuxPo)) | (af ? AuxAf : 0);
+    }
+
     /// <summary>The six arithmetic flags at their places in RFLAGS.</summary>
     public static ulong GetArithmetic(CpuContext* c)
         => (GetCf(c) ? Cf : 0) | (GetPf(c) ? Pf : 0) | (GetAf(c) ? Af : 0) | (GetZf(c) ? Zf : 0) | (GetSf(c) ? Sf : 0) | (GetOf(c) ? Of : 0);

@@ -1,0 +1,34 @@
+using System.Runtime.InteropServices;
+using Vmm.Interop;
+
+namespace Vmm.Cpu.Software;
+
+internal sealed unsafe partial class SoftwareCpu
+{
+    private readonly byte[] _random = new byte[256];
+    private int _randomLeft;
+
+    /// <summary>Serializes locked accesses that no single host instruction does; one per engine, since the engine's context is.</summary>
+    public object SplitLock => Machine;
+
+    /// <summary>Takes eight random bytes from the host (RDRAND, RDSEED).</summary>
+    /// <returns>False when the host has none; the guest then sees CF clear.</returns>
+    public bool TryGetRandom(out ulong value)
+    {
+        if (_randomLeft < sizeof(ulong))
+        {
+            if (!HostRandom.TryFill(_random))
+            {
+                value = 0;
+                return false;
+            }
+            _randomLeft = _random.Length;
+        }
+        _randomLeft -= sizeof(ulong);
+        var bytes = _random.AsSpan(_randomLeft, sizeof(ulong));
+        value = MemoryMarshal.Read<ulong>(bytes);
+        // A number that was handed out stays nowhere.
+        bytes.Clear();
+        return true;
+    }
+}
