@@ -8,9 +8,6 @@ internal sealed unsafe partial class SoftwareCpu
     private readonly byte[] _random = new byte[256];
     private int _randomLeft;
 
-    /// <summary>Serializes locked accesses that no single host instruction does; one per engine, since the engine's context is.</summary>
-    public object SplitLock => Machine;
-
     /// <summary>Takes eight random bytes from the host (RDRAND, RDSEED).</summary>
     /// <returns>False when the host has none; the guest then sees CF clear.</returns>
     public bool TryGetRandom(out ulong value)

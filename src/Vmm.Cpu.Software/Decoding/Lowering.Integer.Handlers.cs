@@ -7,9 +7,6 @@ namespace Vmm.Cpu.Software.Decoding;
 // Operands of the integer families, and the choice of handlers by operand size.
 internal static unsafe partial class Lowering
 {
-    private static int SizeOf(ref Instruction i, int operand)
-        => i.GetOpKind(operand) == OpKind.Register ? i.GetOpRegister(operand).GetSize() : i.MemorySize.GetSize();
-
     private static delegate*<CpuContext*, Op*, Op*> Sized(
         int size,
         delegate*<CpuContext*, Op*, Op*> h8,

@@ -33,10 +33,10 @@ internal static unsafe class SplitLock
     /// <remarks>
     /// It is never waited for: the holder may be waiting for this processor to reach a safepoint. The caller goes to the run loop and retries.
     /// </remarks>
-    public static bool TryEnter(CpuContext* c, out object gate)
+    public static bool TryEnter(CpuContext* c, out Lock gate)
     {
         gate = SoftwareCpu.From(c).SplitLock;
-        if (Monitor.TryEnter(gate))
+        if (gate.TryEnter())
             return true;
         Thread.Yield();
         return false;

@@ -87,7 +87,7 @@ internal static unsafe class Exchanges
         }
         else
         {
-            if (!SplitLock.TryEnter(c, out object gate))
+            if (!SplitLock.TryEnter(c, out Lock gate))
                 return Flow.Restart(c, op);
             try
             {
@@ -96,7 +96,7 @@ internal static unsafe class Exchanges
             }
             finally
             {
-                Monitor.Exit(gate);
+                gate.Exit();
             }
         }
         if (seen != expected)
@@ -124,7 +124,7 @@ internal static unsafe class Exchanges
         }
         else
         {
-            if (!SplitLock.TryEnter(c, out object gate))
+            if (!SplitLock.TryEnter(c, out Lock gate))
                 return Flow.Restart(c, op);
             try
             {
@@ -133,7 +133,7 @@ internal static unsafe class Exchanges
             }
             finally
             {
-                Monitor.Exit(gate);
+                gate.Exit();
             }
         }
         if (!equal)

@@ -166,7 +166,7 @@ internal static unsafe class ReadModifyWrite
         where TOp : struct, IReadModifyWrite
         where T : unmanaged
     {
-        if (!SplitLock.TryEnter(c, out object gate))
+        if (!SplitLock.TryEnter(c, out Lock gate))
             return Flow.Restart(c, op);
         try
         {
@@ -183,7 +183,7 @@ internal static unsafe class ReadModifyWrite
         }
         finally
         {
-            Monitor.Exit(gate);
+            gate.Exit();
         }
     }
 }

@@ -17,7 +17,7 @@ internal static unsafe class StackFrames
     {
         ulong frame = c->Gpr[Rbp];
         if (!TryLinear(c, frame, sizeof(T), write: false, out ulong linear) || !GuestAccess.TryReadLinear(c, linear, out T value))
-            return Flow.Fault(c, op);
+            return Fault(c, op);
         SetSp(c, frame + (ulong)sizeof(T));
         Operands.Set(c, OperandOffset.Rbp, value);
         return op + 1;
@@ -33,7 +33,7 @@ internal static unsafe class StackFrames
         ulong final = sp - ((ulong)sizeof(T) * (level + 1)) - op->Imm;
         // The last word of the new frame must be writable, even when nothing is written there.
         if (!TryProbe<T>(c, final) || !TryPush(c, ref sp, Operands.Truncate<T>(bp)))
-            return Flow.Fault(c, op);
+            return Fault(c, op);
         ulong frame = sp;
         for (uint i = 1; i < level; i++)
         {
@@ -41,11 +41,11 @@ internal static unsafe class StackFrames
             if (!TryLinear(c, bp, sizeof(T), write: false, out ulong linear) || !GuestAccess.TryReadLinear(c, linear, out T link)
                 || !TryPush(c, ref sp, link))
             {
-                return Flow.Fault(c, op);
+                return Fault(c, op);
             }
         }
         if (level != 0 && !TryPush(c, ref sp, Operands.Truncate<T>(frame)))
-            return Flow.Fault(c, op);
+            return Fault(c, op);
         Operands.Set(c, OperandOffset.Rbp, Operands.Truncate<T>(frame));
         SetSp(c, final);
         return op + 1;
@@ -59,7 +59,7 @@ internal static unsafe class StackFrames
         for (int i = 0; i < 8; i++)
         {
             if (!TryPush(c, ref sp, Operands.Truncate<T>(c->Gpr[i])))
-                return Flow.Fault(c, op);
+                return Fault(c, op);
         }
         SetSp(c, sp);
         return op + 1;
@@ -74,7 +74,7 @@ internal static unsafe class StackFrames
         for (int i = 0; i < 8; i++, sp += (ulong)sizeof(T))
         {
             if (!TryLinear(c, sp, sizeof(T), write: false, out ulong linear) || !GuestAccess.TryReadLinear(c, linear, out values[i]))
-                return Flow.Fault(c, op);
+                return Fault(c, op);
         }
         for (int i = 0; i < 8; i++)
         {
@@ -113,6 +113,12 @@ internal static unsafe class StackFrames
             *(ushort*)&c->Gpr[Rsp] = (ushort)sp;
         else
             c->Gpr[Rsp] = sp & c->StackMask;
+    }
+
+    private static Op* Fault(CpuContext* c, Op* op)
+    {
+        Stack.StackFault(c);
+        return Flow.Fault(c, op);
     }
 
     private static bool TryPush<T>(CpuContext* c, ref ulong sp, T value)
