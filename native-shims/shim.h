@@ -16,4 +16,8 @@ VMM_EXPORT int32_t vmm_shim_version(void);
  * what is there. One locked operation. Returns 1 when replaced. */
 VMM_EXPORT int32_t vmm_compare_exchange_16(void *target, uint64_t expected[2], uint64_t low, uint64_t high);
 
+/* faults.c: a processor exception in [start, start + length) continues at exit. The number of the range, or a negative errno. */
+VMM_EXPORT int32_t vmm_faults_register(uintptr_t start, size_t length, uintptr_t exit);
+VMM_EXPORT void vmm_faults_unregister(int32_t number);
+
 #endif

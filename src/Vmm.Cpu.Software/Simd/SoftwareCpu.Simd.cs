@@ -1,0 +1,11 @@
+using Vmm.Cpu.Software.Simd;
+
+namespace Vmm.Cpu.Software;
+
+internal sealed unsafe partial class SoftwareCpu
+{
+    private StubCache? _stubs;
+
+    /// <summary>The machine's host stubs for vector and x87 instructions.</summary>
+    public StubCache Stubs => _stubs ??= StubCache.For(Machine);
+}
