@@ -39,6 +39,9 @@ internal sealed class SoftwareCpuEngine : ICpuEngine, IGuestWriteObserver
 
     internal CodeMap CodeMap { get; }
 
+    /// <summary>Host stubs of vector and x87 instructions, shared by the processors.</summary>
+    internal Simd.StubCache Stubs { get; } = new();
+
     internal Lock SplitLock { get; } = new();
 
     internal bool IsMultiprocessor => _context.CpuCount > 1;
@@ -60,6 +63,7 @@ internal sealed class SoftwareCpuEngine : ICpuEngine, IGuestWriteObserver
     {
         foreach (var cpu in _cpus)
             cpu.Dispose();
+        Stubs.Dispose();
         CodeMap.Dispose();
     }
 }

@@ -9,7 +9,7 @@ using static Vmm.Cpu.Software.Simd.VectorOperands;
 namespace Vmm.Cpu.Software.Simd;
 
 /// <summary>What a write to an XMM register does with the upper half of the YMM register.</summary>
-internal interface IUpperHalf
+internal unsafe interface IUpperHalf
 {
     /// <summary>Acts on the register at <paramref name="destination"/>.</summary>
     static abstract void Finish(byte* destination);

@@ -4,8 +4,6 @@ namespace Vmm.Cpu.Software;
 
 internal sealed unsafe partial class SoftwareCpu
 {
-    private StubCache? _stubs;
-
     /// <summary>The machine's host stubs for vector and x87 instructions.</summary>
-    public StubCache Stubs => _stubs ??= StubCache.For(Machine);
+    public StubCache Stubs => _engine.Stubs;
 }

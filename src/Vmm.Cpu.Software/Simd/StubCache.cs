@@ -1,7 +1,5 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Iced.Intel;
-using Vmm.Core.Cpu;
 using Vmm.Cpu.Software.State;
 using Vmm.Interop;
 
@@ -12,13 +10,10 @@ namespace Vmm.Cpu.Software.Simd;
 /// stores the results. Operands are renamed to fixed registers and memory to [RSI], so a stub depends only on the instruction code, its immediate and which
 /// operand is in memory: their number is bounded whatever the guest executes.
 /// </summary>
-internal sealed unsafe class StubCache
+internal sealed unsafe class StubCache : IDisposable
 {
     private const int ChunkSize = 128 * 1024;
     private const int MaximumStub = 160;
-
-    // A table from each machine to its stubs that keeps neither alive.
-    private static readonly ConditionalWeakTable<CpuEngineContext, StubCache> Machines = [];
 
     private static readonly int VectorsOffset = (int)Marshal.OffsetOf<CpuContext>(nameof(CpuContext.Vectors));
     private static readonly int MxcsrOffset = (int)Marshal.OffsetOf<CpuContext>(nameof(CpuContext.Mxcsr));
@@ -30,9 +25,6 @@ internal sealed unsafe class StubCache
     private readonly bool[] _known = new bool[Enum.GetValues<Code>().Length];
     private readonly List<CodeMemory> _chunks = [];
     private int _free;
-
-    /// <summary>The stubs of a machine.</summary>
-    public static StubCache For(CpuEngineContext machine) => Machines.GetValue(machine, static _ => new StubCache());
 
     /// <summary>How many stubs there are.</summary>
     public int Count
@@ -110,6 +102,22 @@ internal sealed unsafe class StubCache
             return stub;
         }
     }
+
+    /// <summary>Unmaps the stubs. No block that refers to one may run any more.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            foreach (CodeMemory chunk in _chunks)
+                chunk.Dispose();
+            _chunks.Clear();
+            _stubs.Clear();
+        }
+    }
+
+    /// <summary>Whether an x87 instruction reads or writes the arithmetic flags: its stub takes them in RSI and gives them in RAX.</summary>
+    public static bool UsesFlags(in Instruction instruction)
+        => ((instruction.RflagsRead | instruction.RflagsModified) & (RflagsBits.CF | RflagsBits.ZF | RflagsBits.PF)) != 0;
 
     private static ulong Key(in Instruction i)
     {
@@ -245,11 +253,14 @@ internal sealed unsafe class StubCache
 
     private nint EmitX87(in Instruction original)
     {
+        bool flags = UsesFlags(original);
         StubEmitter e = new(stackalloc byte[MaximumStub]);
         e.FxImage(FxOffset, store: false);
+        if (flags)
+            e.Bytes([0x56, 0x9D]);
         if (!TryEncode(ref e, Normalize(original)))
             return 0;
-        if (original.RflagsModified != RflagsBits.None)
+        if (flags)
             e.FlagsToRax();
         e.FxImage(FxOffset, store: true);
         e.Bytes([0xDB, 0xE3]);

@@ -49,22 +49,49 @@ internal static unsafe class X87State
     public static void EnterMmx(CpuContext* c)
     {
         if ((StatusWord(c) & 0x3800) != 0)
-            SetTopZero(c);
+            SetTop(c, 0);
         Tags(c) = 0xFF;
     }
 
-    /// <summary>Makes TOP 0 with each physical register keeping its content.</summary>
+    /// <summary>Changes TOP with each physical register keeping its content.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static void SetTopZero(CpuContext* c)
+    public static void SetTop(CpuContext* c, int newTop)
     {
         int top = Top(c);
         UInt128* registers = (UInt128*)StackRegister(c, 0);
-        UInt128* copy = stackalloc UInt128[8];
+        UInt128* physical = stackalloc UInt128[8];
         for (int i = 0; i < 8; i++)
-            copy[(i + top) & 7] = registers[i];
+            physical[(i + top) & 7] = registers[i];
         for (int i = 0; i < 8; i++)
-            registers[i] = copy[i];
-        StatusWord(c) &= 0xC7FF;
+            registers[i] = physical[(i + newTop) & 7];
+        StatusWord(c) = (ushort)((StatusWord(c) & 0xC7FF) | (newTop << 11));
+    }
+
+    /// <summary>The tag word with two bits a register: 0 valid, 1 zero, 2 special, 3 empty (SDM vol. 1, 8.1.7).</summary>
+    public static ushort GetFullTags(CpuContext* c)
+    {
+        int result = 0;
+        for (int n = 0; n < 8; n++)
+            result |= ((Tags(c) >> n) & 1) == 0 ? 3 << (n * 2) : Classify(PhysicalRegister(c, n)) << (n * 2);
+        return (ushort)result;
+    }
+
+    /// <summary>Takes a tag word of two bits a register; only empty or not counts.</summary>
+    public static void SetFullTags(CpuContext* c, ushort tags)
+    {
+        int abridged = 0;
+        for (int n = 0; n < 8; n++)
+            abridged |= ((tags >> (n * 2)) & 3) == 3 ? 0 : 1 << n;
+        Tags(c) = (byte)abridged;
+    }
+
+    private static int Classify(byte* register)
+    {
+        ulong significand = *(ulong*)register;
+        int exponent = *(ushort*)(register + 8) & 0x7FFF;
+        if (exponent == 0)
+            return significand == 0 ? 1 : 2;
+        return exponent == 0x7FFF || (long)significand >= 0 ? 2 : 0;
     }
 
     /// <summary>Lets the processor make a loaded image consistent: ES and B follow from the flags and masks.</summary>
