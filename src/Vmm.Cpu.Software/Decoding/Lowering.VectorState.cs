@@ -54,8 +54,7 @@ internal static unsafe partial class Lowering
         Op* op = l.Op;
         switch (l.Instruction.Mnemonic)
         {
-            case Mnemonic.Prefetch or Mnemonic.Prefetchw or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2
-                or Mnemonic.Prefetchreserved:
+            case Mnemonic.Prefetch or Mnemonic.Prefetchw or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2:
                 op->Handler = &HintHandlers.Nothing;
                 return true;
             case Mnemonic.Clflush or Mnemonic.Clflushopt:
@@ -66,7 +65,10 @@ internal static unsafe partial class Lowering
                 op->Handler = l.Instruction.Op1Register.IsGPR64() ? &HintHandlers.StoreGeneral<ulong> : &HintHandlers.StoreGeneral<uint>;
                 return true;
             default:
-                return false;
+                bool reserved = l.Instruction.Code is >= Code.Prefetchreserved3_m8 and <= Code.Prefetchreserved7_m8;
+                if (reserved)
+                    op->Handler = &HintHandlers.Nothing;
+                return reserved;
         }
     }
 

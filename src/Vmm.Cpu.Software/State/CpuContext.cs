@@ -82,6 +82,18 @@ internal unsafe struct CpuContext
     /// <summary>RIP of the first instruction of the running block; the base of RIP-relative addresses. Offset 136.</summary>
     public ulong BlockRip;
 
+    // --- Offsets 192–1727: the register files of x87 and vector instructions. They come here so that their alignment does not depend on other fields.
+    private fixed ulong _alignment[6];
+
+    /// <summary>YMM0–15, 32 bytes each, the XMM half low. Offset 192; the context is allocated so that this is 64-byte aligned.</summary>
+    public VectorFile Vectors;
+
+    /// <summary>The x87 state as an FXSAVE64 image; its MXCSR and XMM fields are not used but always valid for FXRSTOR. 64-byte aligned.</summary>
+    public FxImage Fx;
+
+    /// <summary>Scratch for memory operands of vector and x87 instructions, 64-byte aligned.</summary>
+    public FxImage Scratch;
+
     // --- Arithmetic flags in lazy form, see Flags.
 
     /// <summary>The last result, sign-extended to 64 bits: ZF, SF and PF follow from it.</summary>
@@ -186,7 +198,7 @@ internal unsafe struct CpuContext
     public fixed ulong MtrrVariable[16];
     public ulong XssUnused;
 
-    // --- x87 and vector state.
+    // --- Control of x87 and vector instructions.
 
     /// <summary>MXCSR.</summary>
     public uint Mxcsr;
@@ -196,15 +208,6 @@ internal unsafe struct CpuContext
 
     /// <summary>Classes of vector and x87 instructions that raise #UD or #NM now, see <see cref="Simd.SimdGate"/>.</summary>
     public uint SimdGate;
-
-    /// <summary>YMM0–15, 32 bytes each, the XMM half low. The context is allocated so that this is 64-byte aligned.</summary>
-    public VectorFile Vectors;
-
-    /// <summary>The x87 state as an FXSAVE64 image; its MXCSR and XMM fields are not used but always valid for FXRSTOR.</summary>
-    public FxImage Fx;
-
-    /// <summary>Scratch for memory operands of vector and x87 instructions, 64-byte aligned.</summary>
-    public FxImage Scratch;
 
     // --- The way back to managed code.
 
