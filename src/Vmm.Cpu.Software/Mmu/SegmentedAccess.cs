@@ -1,4 +1,5 @@
 using Vmm.Cpu.Software.Decoding;
+using Vmm.Cpu.Software.Interpreter;
 using Vmm.Cpu.Software.State;
 
 namespace Vmm.Cpu.Software.Mmu;
@@ -38,14 +39,25 @@ internal static unsafe class SegmentedAccess
         ref SegmentCache s = ref c->Segments[segment];
         if (s.Flat != 0)
             return true;
-        return TryChecked(c, ref s, segment, ref address, size, write);
+        return TryChecked(c, s, segment == SegmentIndex.Ss ? Vector.Ss : Vector.Gp, 0, ref address, size, write);
     }
 
-    private static bool TryChecked(CpuContext* c, ref SegmentCache s, int segment, ref ulong address, int size, bool write)
+    /// <summary>Checks type and limit of a segment (SDM vol. 3, 5.3 and 5.5) and adds its base.</summary>
+    /// <param name="c">The CPU.</param>
+    /// <param name="s">The segment.</param>
+    /// <param name="vector">What to raise: #GP, or #SS for a stack.</param>
+    /// <param name="error">Its error code.</param>
+    /// <param name="address">Offset in, linear address out.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="write">A write.</param>
+    public static bool TryChecked(CpuContext* c, in SegmentCache s, int vector, uint error, ref ulong address, int size, bool write)
     {
         bool code = (s.Attributes & 8) != 0;
         bool readableOrWritable = (s.Attributes & 2) != 0;
         bool permitted = s.Unusable == 0 && (write ? !code && readableOrWritable : !code || readableOrWritable);
+        // In real mode CS can be written: loading it leaves a data type behind, but before the first load it still has that of protected mode.
+        if (!permitted && s.Unusable == 0 && (c->Cr0 & Mode.Cr0Pe) == 0)
+            permitted = true;
         ulong last = address + (ulong)(size - 1);
         bool within;
         if (!code && (s.Attributes & 4) != 0)
@@ -54,7 +66,7 @@ internal static unsafe class SegmentedAccess
             within = last <= s.Limit;
         if (!permitted || !within)
         {
-            Interpreter.Flow.SetPending(c, segment == SegmentIndex.Ss ? Interpreter.Vector.Ss : Interpreter.Vector.Gp, 0);
+            Flow.SetPending(c, vector, error);
             return false;
         }
         address = (uint)(address + s.Base);
