@@ -70,10 +70,13 @@ internal static unsafe partial class Events
         {
             c->PendingVector = -1;
             c->Shadow = 0;
+            c->PendingNonCanonical = 0;
+            c->StepTrapCancelled = 1;
             if (vector == Vector.Db)
                 c->Dr7 &= ~Debugging.GeneralDetect;
             return true;
         }
+        c->PendingNonCanonical = 0;
         // The EXT bit: the event did not come from an INT n of the program (vol. 3, 6.13).
         if (kind != PendingEventKind.SoftwareInterrupt && c->PendingVector is Vector.Ts or Vector.Np or Vector.Ss or Vector.Gp)
             c->PendingErrorCode |= 1;

@@ -16,6 +16,8 @@ internal static unsafe class FlagInstructions
         // that nothing has to clear it again.
         if ((c->Dr7 & Debugging.EnableBits) == 0)
             value &= ~Flags.Rf;
+        else if ((value & mask & Flags.Rf) != 0)
+            c->RfLoaded = 1;
         Flags.SetRflags(c, (Flags.GetRflags(c) & ~mask) | (value & mask));
         if ((mask & (Flags.Ac | Flags.Vm)) != 0)
             Mode.UpdatePrivilege(c);

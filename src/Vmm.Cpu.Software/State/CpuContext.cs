@@ -252,6 +252,15 @@ internal unsafe struct CpuContext
 
     /// <summary>Not 0 when the pending #GP is for a non-canonical address: it becomes #SS if the operand is in the stack segment.</summary>
     public int PendingNonCanonical;
+
+    /// <summary>Data and I/O breakpoints that the running instruction has hit, bits as in DR6.</summary>
+    public int PendingDebugHits;
+
+    /// <summary>Not 0: the running instruction entered a handler, so that it does not trap for the TF it began with.</summary>
+    public int StepTrapCancelled;
+
+    /// <summary>Not 0: the running instruction loaded RF, which then counts for the next one.</summary>
+    public int RfLoaded;
 }
 
 /// <summary>How an event came about: decides error codes, the EXT bit and what RIP is pushed.</summary>
