@@ -8,10 +8,10 @@ namespace Vmm.Cpu.Software.Decoding;
 internal static unsafe partial class Lowering
 {
     private static bool LowerSystem(ref LoweringContext l)
-        => LowerSegments(ref l) || LowerFar(ref l) || LowerTables(ref l) || LowerControl(ref l) || LowerCalls(ref l) || LowerMiscellaneous(ref l);
+        => LowerSegments(ref l) || LowerFar(ref l) || LowerTables(ref l) || LowerControl(ref l) || LowerCalls(ref l) || LowerSystemMiscellaneous(ref l);
 
     // One handler with operand size and a further number; ends the block where the handler always leaves it.
-    private static bool Set(ref LoweringContext l, delegate*<CpuContext*, Op*, Op*> handler, uint extra = 0, ulong imm = 0, bool ends = false)
+    private static bool SetSystem(ref LoweringContext l, delegate*<CpuContext*, Op*, Op*> handler, uint extra = 0, ulong imm = 0, bool ends = false)
     {
         l.Op->Handler = handler;
         l.Op->Extra = extra;
@@ -20,7 +20,7 @@ internal static unsafe partial class Lowering
         return true;
     }
 
-    private static bool IsMemory(ref LoweringContext l, int operand) => l.Instruction.GetOpKind(operand) == OpKind.Memory;
+    private static bool IsSystemMemory(ref LoweringContext l, int operand) => l.Instruction.GetOpKind(operand) == OpKind.Memory;
 
     // Bytes of a register operand.
     private static uint SizeOf(Register register) => (uint)register.GetSize();
@@ -32,19 +32,19 @@ internal static unsafe partial class Lowering
         {
             case Mnemonic.Mov when i.Op0Register.IsSegmentRegister() && i.Op0Kind == OpKind.Register:
                 if (i.Op0Register == Register.CS)
-                    return Set(ref l, &Miscellaneous.Undefined, ends: true);
+                    return SetSystem(ref l, &Miscellaneous.Undefined, ends: true);
                 l.Op->Src = OffsetOf(i.Op1Register);
-                return Set(ref l, IsMemory(ref l, 1) ? &SegmentInstructions.MovToFromMemory : &SegmentInstructions.MovToFromRegister, 0,
+                return SetSystem(ref l, IsSystemMemory(ref l, 1) ? &SegmentInstructions.MovToFromMemory : &SegmentInstructions.MovToFromRegister, 0,
                     IndexOf(i.Op0Register), i.Op0Register == Register.SS);
             case Mnemonic.Mov when i.Op1Kind == OpKind.Register && i.Op1Register.IsSegmentRegister():
-                if (IsMemory(ref l, 0))
-                    return Set(ref l, &SegmentInstructions.MovFromToMemory, 2, IndexOf(i.Op1Register));
+                if (IsSystemMemory(ref l, 0))
+                    return SetSystem(ref l, &SegmentInstructions.MovFromToMemory, 2, IndexOf(i.Op1Register));
                 l.Op->Dst = OffsetOf(i.Op0Register);
-                return Set(ref l, &SegmentInstructions.MovFromToRegister, SizeOf(i.Op0Register), IndexOf(i.Op1Register));
+                return SetSystem(ref l, &SegmentInstructions.MovFromToRegister, SizeOf(i.Op0Register), IndexOf(i.Op1Register));
             case Mnemonic.Push when i.Op0Kind == OpKind.Register && i.Op0Register.IsSegmentRegister():
-                return Set(ref l, &SegmentInstructions.Push, (uint)-i.StackPointerIncrement, IndexOf(i.Op0Register));
+                return SetSystem(ref l, &SegmentInstructions.Push, (uint)-i.StackPointerIncrement, IndexOf(i.Op0Register));
             case Mnemonic.Pop when i.Op0Kind == OpKind.Register && i.Op0Register.IsSegmentRegister():
-                return Set(ref l, &SegmentInstructions.Pop, (uint)i.StackPointerIncrement, IndexOf(i.Op0Register), i.Op0Register == Register.SS);
+                return SetSystem(ref l, &SegmentInstructions.Pop, (uint)i.StackPointerIncrement, IndexOf(i.Op0Register), i.Op0Register == Register.SS);
             case Mnemonic.Lds:
                 return LowerFarPointer(ref l, SegmentIndex.Ds);
             case Mnemonic.Les:
@@ -66,7 +66,7 @@ internal static unsafe partial class Lowering
             case Mnemonic.Arpl:
                 l.Op->Dst = OffsetOf(i.Op0Register);
                 l.Op->Src = OffsetOf(i.Op1Register);
-                return Set(ref l, &SegmentInstructions.Arpl, 2, IsMemory(ref l, 0) ? 1u : 0);
+                return SetSystem(ref l, &SegmentInstructions.Arpl, 2, IsSystemMemory(ref l, 0) ? 1u : 0);
             default:
                 return false;
         }
@@ -77,7 +77,7 @@ internal static unsafe partial class Lowering
     private static bool LowerFarPointer(ref LoweringContext l, int segment)
     {
         l.Op->Dst = OffsetOf(l.Instruction.Op0Register);
-        return Set(ref l, &SegmentInstructions.LoadFarPointer, SizeOf(l.Instruction.Op0Register), (ulong)segment, segment == SegmentIndex.Ss);
+        return SetSystem(ref l, &SegmentInstructions.LoadFarPointer, SizeOf(l.Instruction.Op0Register), (ulong)segment, segment == SegmentIndex.Ss);
     }
 
     private static bool LowerInspect(ref LoweringContext l, delegate*<CpuContext*, Op*, Op*> handler)
@@ -85,22 +85,22 @@ internal static unsafe partial class Lowering
         ref var i = ref l.Instruction;
         l.Op->Dst = OffsetOf(i.Op0Register);
         l.Op->Src = OffsetOf(i.Op1Register);
-        return Set(ref l, handler, SizeOf(i.Op0Register), IsMemory(ref l, 1) ? 1u : 0);
+        return SetSystem(ref l, handler, SizeOf(i.Op0Register), IsSystemMemory(ref l, 1) ? 1u : 0);
     }
 
     // An instruction with one 16-bit source.
     private static bool LowerSelector(ref LoweringContext l, delegate*<CpuContext*, Op*, Op*> handler, bool ends = false)
     {
         l.Op->Src = OffsetOf(l.Instruction.Op0Register);
-        return Set(ref l, handler, 2, IsMemory(ref l, 0) ? 1u : 0, ends);
+        return SetSystem(ref l, handler, 2, IsSystemMemory(ref l, 0) ? 1u : 0, ends);
     }
 
     // An instruction with one destination that is 16 bits in memory.
     private static bool LowerStore(ref LoweringContext l, delegate*<CpuContext*, Op*, Op*> handler)
     {
-        bool memory = IsMemory(ref l, 0);
+        bool memory = IsSystemMemory(ref l, 0);
         l.Op->Dst = OffsetOf(l.Instruction.Op0Register);
-        return Set(ref l, handler, memory ? 2 : SizeOf(l.Instruction.Op0Register), memory ? 1u : 0);
+        return SetSystem(ref l, handler, memory ? 2 : SizeOf(l.Instruction.Op0Register), memory ? 1u : 0);
     }
 
     private static bool LowerFar(ref LoweringContext l)
@@ -113,29 +113,29 @@ internal static unsafe partial class Lowering
             case Code.Call_ptr1616 or Code.Call_ptr1632:
                 return LowerFarImmediate(ref l, &FarInstructions.CallImmediate, i.Code == Code.Call_ptr1616 ? 2u : 4);
             case Code.Jmp_m1616:
-                return Set(ref l, &FarInstructions.JumpMemory, 2, 0, true);
+                return SetSystem(ref l, &FarInstructions.JumpMemory, 2, 0, true);
             case Code.Jmp_m1632:
-                return Set(ref l, &FarInstructions.JumpMemory, 4, 0, true);
+                return SetSystem(ref l, &FarInstructions.JumpMemory, 4, 0, true);
             case Code.Jmp_m1664:
-                return Set(ref l, &FarInstructions.JumpMemory, 8, 0, true);
+                return SetSystem(ref l, &FarInstructions.JumpMemory, 8, 0, true);
             case Code.Call_m1616:
-                return Set(ref l, &FarInstructions.CallMemory, 2, 0, true);
+                return SetSystem(ref l, &FarInstructions.CallMemory, 2, 0, true);
             case Code.Call_m1632:
-                return Set(ref l, &FarInstructions.CallMemory, 4, 0, true);
+                return SetSystem(ref l, &FarInstructions.CallMemory, 4, 0, true);
             case Code.Call_m1664:
-                return Set(ref l, &FarInstructions.CallMemory, 8, 0, true);
+                return SetSystem(ref l, &FarInstructions.CallMemory, 8, 0, true);
             case Code.Retfw or Code.Retfw_imm16:
-                return Set(ref l, &FarReturn.Retf, 2, ReleaseOf(ref i), true);
+                return SetSystem(ref l, &FarReturn.Retf, 2, ReleaseOf(ref i), true);
             case Code.Retfd or Code.Retfd_imm16:
-                return Set(ref l, &FarReturn.Retf, 4, ReleaseOf(ref i), true);
+                return SetSystem(ref l, &FarReturn.Retf, 4, ReleaseOf(ref i), true);
             case Code.Retfq or Code.Retfq_imm16:
-                return Set(ref l, &FarReturn.Retf, 8, ReleaseOf(ref i), true);
+                return SetSystem(ref l, &FarReturn.Retf, 8, ReleaseOf(ref i), true);
             case Code.Iretw:
-                return Set(ref l, &FarReturn.Iret, 2, 0, true);
+                return SetSystem(ref l, &FarReturn.Iret, 2, 0, true);
             case Code.Iretd:
-                return Set(ref l, &FarReturn.Iret, 4, 0, true);
+                return SetSystem(ref l, &FarReturn.Iret, 4, 0, true);
             case Code.Iretq:
-                return Set(ref l, &FarReturn.Iret, 8, 0, true);
+                return SetSystem(ref l, &FarReturn.Iret, 8, 0, true);
             default:
                 return false;
         }
@@ -148,7 +148,7 @@ internal static unsafe partial class Lowering
         ref var i = ref l.Instruction;
         // The offset in the low half, the selector above it.
         ulong pointer = (size == 2 ? i.FarBranch16 : i.FarBranch32) | ((ulong)i.FarBranchSelector << 32);
-        return Set(ref l, handler, size, pointer, true);
+        return SetSystem(ref l, handler, size, pointer, true);
     }
 
     private static bool LowerTables(ref LoweringContext l)
@@ -162,10 +162,10 @@ internal static unsafe partial class Lowering
         };
         return i.Mnemonic switch
         {
-            Mnemonic.Lgdt => Set(ref l, &TableInstructions.Lgdt, table),
-            Mnemonic.Lidt => Set(ref l, &TableInstructions.Lidt, table),
-            Mnemonic.Sgdt => Set(ref l, &TableInstructions.Sgdt, table),
-            Mnemonic.Sidt => Set(ref l, &TableInstructions.Sidt, table),
+            Mnemonic.Lgdt => SetSystem(ref l, &TableInstructions.Lgdt, table),
+            Mnemonic.Lidt => SetSystem(ref l, &TableInstructions.Lidt, table),
+            Mnemonic.Sgdt => SetSystem(ref l, &TableInstructions.Sgdt, table),
+            Mnemonic.Sidt => SetSystem(ref l, &TableInstructions.Sidt, table),
             Mnemonic.Lldt => LowerSelector(ref l, &TableInstructions.Lldt),
             Mnemonic.Ltr => LowerSelector(ref l, &TableInstructions.Ltr),
             Mnemonic.Lmsw => LowerSelector(ref l, &TableInstructions.Lmsw, ends: true),
@@ -194,16 +194,16 @@ internal static unsafe partial class Lowering
                 l.Op->Src = OffsetOf(i.Op1Register);
                 return LowerDebugRegister(ref l, &DebugRegisters.Write, i.Op0Register, i.Code == Code.Mov_dr_r64 ? 8u : 4, ends: true);
             case Code.Clts:
-                return Set(ref l, &ControlRegisters.Clts);
+                return SetSystem(ref l, &ControlRegisters.Clts);
             case Code.Invlpg_m:
-                return Set(ref l, &ControlRegisters.Invlpg, ends: true);
+                return SetSystem(ref l, &ControlRegisters.Invlpg, ends: true);
             case Code.Invpcid_r32_m128 or Code.Invpcid_r64_m128:
                 l.Op->Src = OffsetOf(i.Op0Register);
-                return Set(ref l, &ControlRegisters.Invpcid, i.Code == Code.Invpcid_r64_m128 ? 8u : 4, 0, true);
+                return SetSystem(ref l, &ControlRegisters.Invpcid, i.Code == Code.Invpcid_r64_m128 ? 8u : 4, 0, true);
             case Code.Rdmsr:
-                return Set(ref l, &Msrs.Rdmsr);
+                return SetSystem(ref l, &Msrs.Rdmsr);
             case Code.Wrmsr:
-                return Set(ref l, &Msrs.Wrmsr, ends: true);
+                return SetSystem(ref l, &Msrs.Wrmsr, ends: true);
             default:
                 return false;
         }
@@ -213,13 +213,13 @@ internal static unsafe partial class Lowering
     {
         int number = register - Register.CR0;
         bool exists = number is 0 or 2 or 3 or 4 or 8;
-        return exists ? Set(ref l, handler, size, (ulong)number, ends) : Set(ref l, &Miscellaneous.Undefined, ends: true);
+        return exists ? SetSystem(ref l, handler, size, (ulong)number, ends) : SetSystem(ref l, &Miscellaneous.Undefined, ends: true);
     }
 
     private static bool LowerDebugRegister(ref LoweringContext l, delegate*<CpuContext*, Op*, Op*> handler, Register register, uint size, bool ends)
     {
         int number = register - Register.DR0;
-        return number < 8 ? Set(ref l, handler, size, (ulong)number, ends) : Set(ref l, &Miscellaneous.Undefined, ends: true);
+        return number < 8 ? SetSystem(ref l, handler, size, (ulong)number, ends) : SetSystem(ref l, &Miscellaneous.Undefined, ends: true);
     }
 
     private static bool LowerCalls(ref LoweringContext l)
@@ -228,29 +228,29 @@ internal static unsafe partial class Lowering
         switch (i.Code)
         {
             case Code.Syscall:
-                return Set(ref l, &SystemCalls.Syscall, ends: true);
+                return SetSystem(ref l, &SystemCalls.Syscall, ends: true);
             case Code.Sysretd or Code.Sysretq:
-                return Set(ref l, &SystemCalls.Sysret, i.Code == Code.Sysretq ? 8u : 4, 0, true);
+                return SetSystem(ref l, &SystemCalls.Sysret, i.Code == Code.Sysretq ? 8u : 4, 0, true);
             case Code.Sysenter:
-                return Set(ref l, &SystemCalls.Sysenter, ends: true);
+                return SetSystem(ref l, &SystemCalls.Sysenter, ends: true);
             case Code.Sysexitd or Code.Sysexitq:
-                return Set(ref l, &SystemCalls.Sysexit, i.Code == Code.Sysexitq ? 8u : 4, 0, true);
+                return SetSystem(ref l, &SystemCalls.Sysexit, i.Code == Code.Sysexitq ? 8u : 4, 0, true);
             case Code.Swapgs:
-                return Set(ref l, &SystemCalls.Swapgs);
+                return SetSystem(ref l, &SystemCalls.Swapgs);
             case Code.Int_imm8:
-                return Set(ref l, &SystemCalls.IntN, 0, i.Immediate8, true);
+                return SetSystem(ref l, &SystemCalls.IntN, 0, i.Immediate8, true);
             case Code.Int3:
-                return Set(ref l, &SystemCalls.Int3, ends: true);
+                return SetSystem(ref l, &SystemCalls.Int3, ends: true);
             case Code.Into:
-                return Set(ref l, &SystemCalls.Into, ends: true);
+                return SetSystem(ref l, &SystemCalls.Into, ends: true);
             case Code.Int1:
-                return Set(ref l, &SystemCalls.Int1, ends: true);
+                return SetSystem(ref l, &SystemCalls.Int1, ends: true);
             case Code.Rdfsbase_r32 or Code.Rdfsbase_r64 or Code.Rdgsbase_r32 or Code.Rdgsbase_r64:
                 l.Op->Dst = OffsetOf(i.Op0Register);
-                return Set(ref l, &SystemCalls.ReadBase, SizeOf(i.Op0Register), BaseOf(i.Mnemonic == Mnemonic.Rdfsbase));
+                return SetSystem(ref l, &SystemCalls.ReadBase, SizeOf(i.Op0Register), BaseOf(i.Mnemonic == Mnemonic.Rdfsbase));
             case Code.Wrfsbase_r32 or Code.Wrfsbase_r64 or Code.Wrgsbase_r32 or Code.Wrgsbase_r64:
                 l.Op->Src = OffsetOf(i.Op0Register);
-                return Set(ref l, &SystemCalls.WriteBase, SizeOf(i.Op0Register), BaseOf(i.Mnemonic == Mnemonic.Wrfsbase));
+                return SetSystem(ref l, &SystemCalls.WriteBase, SizeOf(i.Op0Register), BaseOf(i.Mnemonic == Mnemonic.Wrfsbase));
             default:
                 return false;
         }
@@ -258,51 +258,51 @@ internal static unsafe partial class Lowering
 
     private static ulong BaseOf(bool fs) => fs ? SegmentIndex.Fs : (ulong)SegmentIndex.Gs;
 
-    private static bool LowerMiscellaneous(ref LoweringContext l)
+    private static bool LowerSystemMiscellaneous(ref LoweringContext l)
     {
         ref var i = ref l.Instruction;
         switch (i.Mnemonic)
         {
             case Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Pushfq:
-                return Set(ref l, &FlagInstructions.Pushf, (uint)-i.StackPointerIncrement);
+                return SetSystem(ref l, &FlagInstructions.Pushf, (uint)-i.StackPointerIncrement);
             case Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq:
-                return Set(ref l, &FlagInstructions.Popf, (uint)i.StackPointerIncrement, 0, true);
+                return SetSystem(ref l, &FlagInstructions.Popf, (uint)i.StackPointerIncrement, 0, true);
             case Mnemonic.Cli:
-                return Set(ref l, &FlagInstructions.Cli);
+                return SetSystem(ref l, &FlagInstructions.Cli);
             case Mnemonic.Sti:
-                return Set(ref l, &FlagInstructions.Sti, ends: true);
+                return SetSystem(ref l, &FlagInstructions.Sti, ends: true);
             case Mnemonic.Clac:
-                return Set(ref l, &FlagInstructions.Clac);
+                return SetSystem(ref l, &FlagInstructions.Clac);
             case Mnemonic.Stac:
-                return Set(ref l, &FlagInstructions.Stac);
+                return SetSystem(ref l, &FlagInstructions.Stac);
             case Mnemonic.Cpuid:
-                return Set(ref l, &Miscellaneous.CpuId);
+                return SetSystem(ref l, &Miscellaneous.CpuId);
             case Mnemonic.Hlt:
-                return Set(ref l, &Miscellaneous.Hlt, ends: true);
+                return SetSystem(ref l, &Miscellaneous.Hlt, ends: true);
             case Mnemonic.Pause or Mnemonic.Cldemote:
-                return Set(ref l, &Miscellaneous.Nothing);
+                return SetSystem(ref l, &Miscellaneous.Nothing);
             case Mnemonic.Monitor:
                 return LowerMonitor(ref l);
             case Mnemonic.Mwait:
-                return Set(ref l, &Miscellaneous.Mwait);
+                return SetSystem(ref l, &Miscellaneous.Mwait);
             case Mnemonic.Wbinvd or Mnemonic.Wbnoinvd or Mnemonic.Invd:
-                return Set(ref l, &Miscellaneous.Wbinvd);
+                return SetSystem(ref l, &Miscellaneous.Wbinvd);
             case Mnemonic.Clflush or Mnemonic.Clflushopt or Mnemonic.Clwb:
-                return Set(ref l, &Miscellaneous.Clflush);
+                return SetSystem(ref l, &Miscellaneous.Clflush);
             case Mnemonic.Rdtsc:
-                return Set(ref l, &TimeStamp.Rdtsc);
+                return SetSystem(ref l, &TimeStamp.Rdtsc);
             case Mnemonic.Rdtscp:
-                return Set(ref l, &TimeStamp.Rdtscp);
+                return SetSystem(ref l, &TimeStamp.Rdtscp);
             case Mnemonic.Rdpid:
                 l.Op->Dst = OffsetOf(i.Op0Register);
-                return Set(ref l, &TimeStamp.Rdpid);
+                return SetSystem(ref l, &TimeStamp.Rdpid);
             case Mnemonic.Rdpmc:
-                return Set(ref l, &TimeStamp.Rdpmc);
+                return SetSystem(ref l, &TimeStamp.Rdpmc);
             case Mnemonic.Bound:
                 l.Op->Dst = OffsetOf(i.Op0Register);
-                return Set(ref l, &Miscellaneous.Bound, SizeOf(i.Op0Register));
+                return SetSystem(ref l, &Miscellaneous.Bound, SizeOf(i.Op0Register));
             case Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 or Mnemonic.Rsm or Mnemonic.Vmcall or Mnemonic.Vmmcall:
-                return Set(ref l, &Miscellaneous.Undefined, ends: true);
+                return SetSystem(ref l, &Miscellaneous.Undefined, ends: true);
             default:
                 return false;
         }
@@ -326,6 +326,6 @@ internal static unsafe partial class Lowering
             Code.Monitord => l.CodeBits == 64 ? AddressKind.Address32In64 : AddressKind.Legacy32,
             _ => AddressKind.Legacy16,
         };
-        return Set(ref l, &Miscellaneous.Monitor);
+        return SetSystem(ref l, &Miscellaneous.Monitor);
     }
 }
