@@ -20,4 +20,11 @@ VMM_EXPORT int32_t vmm_compare_exchange_16(void *target, uint64_t expected[2], u
 VMM_EXPORT int32_t vmm_faults_register(uintptr_t start, size_t length, uintptr_t exit);
 VMM_EXPORT void vmm_faults_unregister(int32_t number);
 
+/* terminal.c. Results are 0 or a negative errno. One terminal at a time is raw. */
+VMM_EXPORT int32_t vmm_terminal_make_raw(int32_t fd);
+VMM_EXPORT int32_t vmm_terminal_reapply(void);
+VMM_EXPORT void vmm_terminal_restore(void);
+VMM_EXPORT int32_t vmm_terminal_is_background(int32_t fd);
+VMM_EXPORT int32_t vmm_pty_open(int32_t *master, char *path, int32_t length);
+
 #endif

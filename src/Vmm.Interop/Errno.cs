@@ -17,6 +17,9 @@ public static class Errno
     /// <summary>Input/output error.</summary>
     public const int EIO = 5;
 
+    /// <summary>Bad file descriptor.</summary>
+    public const int EBADF = 9;
+
     /// <summary>Try again.</summary>
     public const int EAGAIN = 11;
 

@@ -103,7 +103,17 @@ public abstract partial class BufferedCharacterBackend : ICharacterBackend
     }
 
     /// <inheritdoc/>
-    public void SendBreak() => DeliverCharacter(new ReceivedCharacter(0, IsBreak: true), wait: false);
+    public void SendBreak()
+    {
+        lock (_lock)
+        {
+            // A queue that nobody empties has no use for a break either.
+            if (_stopping || _inputCount == InputCapacity)
+                return;
+            Enqueue(new ReceivedCharacter(0, IsBreak: true));
+        }
+        Volatile.Read(ref _frontend)?.InputAvailable();
+    }
 
     /// <inheritdoc/>
     public bool Flush(TimeSpan limit)
@@ -149,38 +159,31 @@ public abstract partial class BufferedCharacterBackend : ICharacterBackend
     /// <exception cref="IOException">The far end is gone for good: further output is discarded.</exception>
     protected abstract void WriteOut(ReadOnlySpan<byte> data);
 
-    /// <summary>Queues input for the guest, waiting while the queue is full. Not on a vCPU's thread.</summary>
+    /// <summary>Queues input for the guest. Not on a vCPU's thread.</summary>
+    /// <param name="data">The input.</param>
+    /// <param name="dropWhenFull">
+    /// Drops what a full queue has no room for, as a terminal does with keys that nobody reads; otherwise waits for room.
+    /// </param>
     /// <returns>False when the backend is stopping.</returns>
-    protected bool Deliver(ReadOnlySpan<byte> data)
+    protected bool Deliver(ReadOnlySpan<byte> data, bool dropWhenFull = false)
     {
         int done = 0;
         while (done < data.Length)
         {
             lock (_lock)
             {
-                while (_inputCount == InputCapacity && !_stopping)
+                while (_inputCount == InputCapacity && !_stopping && !dropWhenFull)
                     Monitor.Wait(_lock);
                 if (_stopping)
                     return false;
                 while (_inputCount < InputCapacity && done < data.Length)
                     Enqueue(new ReceivedCharacter(data[done++]));
+                if (dropWhenFull)
+                    done = data.Length;
             }
             Volatile.Read(ref _frontend)?.InputAvailable();
         }
         return !Stopping;
-    }
-
-    private void DeliverCharacter(ReceivedCharacter character, bool wait)
-    {
-        lock (_lock)
-        {
-            while (wait && _inputCount == InputCapacity && !_stopping)
-                Monitor.Wait(_lock);
-            if (_stopping || _inputCount == InputCapacity)
-                return;
-            Enqueue(character);
-        }
-        Volatile.Read(ref _frontend)?.InputAvailable();
     }
 
     private void Enqueue(ReceivedCharacter character)
