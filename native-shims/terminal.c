@@ -8,8 +8,8 @@
  * divisions, and only it knows. In the NativeAOT executable our constructor runs before the runtime starts, so our handler stands beneath the
  * runtime's, which calls it for what it does not handle itself. Where the runtime was there first (the shared library under the
  * JIT), our handler is put above it when the terminal becomes raw: it restores at once for a signal that somebody sent, abort(3) included, and
- * for a real fault asks the runtime's handler first and restores when that has given up, which shows by the disposition no longer being
- * ours. One way out is left under the JIT alone: a fail-fast resets SIGABRT to its default before it aborts.
+ * for a real fault asks the runtime's handler first and restores when that has given up, which shows by the disposition being the
+ * default again. One way out is left under the JIT alone: a fail-fast resets SIGABRT to its default before it aborts.
  *
  * Everything that a handler calls is async-signal-safe (signal-safety(7)).
  */
@@ -85,6 +85,12 @@ static void die(int signal, const siginfo_t *info)
         raise(signal);
 }
 
+static bool is_default(int signal)
+{
+    struct sigaction now;
+    return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
+}
+
 static void on_deadly(int signal, siginfo_t *info, void *context)
 {
     (void)context;
@@ -107,8 +113,8 @@ static void on_fault_above(int signal, siginfo_t *info, void *context)
     }
     else if (below->sa_handler != SIG_IGN)
         below->sa_handler(signal);
-    struct sigaction now;
-    if (sigaction(signal, NULL, &now) == 0 && !((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_fault_above))
+    /* The runtime has given up: it puts the default action in place and lets the instruction fault again. */
+    if (is_default(signal))
         restore_now();
 }
 
@@ -117,12 +123,6 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *))
     struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     sigemptyset(&action.sa_mask);
     sigaction(signal, &action, &previous[signal]);
-}
-
-static bool is_default(int signal)
-{
-    struct sigaction now;
-    return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
 }
 
 __attribute__((constructor)) static void install_beneath(void)
