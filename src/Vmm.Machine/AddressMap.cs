@@ -1,3 +1,5 @@
+using Vmm.Devices.Acpi;
+
 namespace Vmm.Machine;
 
 /// <summary>
@@ -166,22 +168,22 @@ internal static class AddressMap
     public const ushort DebugConsoleFirmware = 0x402;
 
     /// <summary>PM1a event block: status and enable (ACPI 6.5, 4.8.3.1).</summary>
-    public const ushort Pm1aEvent = 0x600;
+    public const ushort Pm1aEvent = AcpiPm.Pm1EventPort;
 
     /// <summary>PM1a control block (ACPI 6.5, 4.8.3.2).</summary>
-    public const ushort Pm1aControl = 0x604;
+    public const ushort Pm1aControl = AcpiPm.Pm1ControlPort;
 
     /// <summary>ACPI power management timer (ACPI 6.5, 4.8.3.3).</summary>
-    public const ushort PmTimer = 0x608;
+    public const ushort PmTimer = AcpiPm.PmTimerPort;
 
     /// <summary>General-purpose event block 0 (ACPI 6.5, 4.8.4.1).</summary>
-    public const ushort Gpe0 = 0x620;
+    public const ushort Gpe0 = AcpiPm.Gpe0Port;
 
     /// <summary>Bytes of GPE block 0: half status, half enable.</summary>
-    public const byte Gpe0Size = 16;
+    public const byte Gpe0Size = AcpiPm.Gpe0Length;
 
     /// <summary>Sleep type that turns the machine off, as the DSDT's \_S5 says.</summary>
-    public const byte SleepTypeS5 = 5;
+    public const byte SleepTypeS5 = AcpiPm.SleepTypeS5;
 
     /// <summary>The 8254's interrupt.</summary>
     public const int PitIrq = 0;
@@ -196,7 +198,7 @@ internal static class AddressMap
     public const int RtcIrq = 8;
 
     /// <summary>ACPI system control interrupt.</summary>
-    public const int SciIrq = 9;
+    public const int SciIrq = AcpiPm.SciInterrupt;
 
     /// <summary>PS/2 mouse.</summary>
     public const int MouseIrq = 12;

@@ -1,3 +1,5 @@
+using Vmm.Devices.Serial;
+
 namespace Vmm.Machine;
 
 /// <summary>
@@ -41,6 +43,21 @@ public sealed class VirtualMachineOptions
     /// </summary>
     public IList<string> Modules { get; } = [];
 
+    /// <summary>
+    /// The far end of COM1, which the machine disposes. When null, <see cref="VirtualMachine.Console"/> is the far end, and its owner must
+    /// read it: a console that nobody reads fills up and holds the guest.
+    /// </summary>
+    public ICharacterBackend? Serial { get; set; }
+
+    /// <summary>The far ends of COM2 to COM4, which the machine disposes. Default none: only COM1 exists.</summary>
+    public IList<ICharacterBackend> ExtraSerials { get; } = [];
+
+    /// <summary>Where the debug console (ports 0xE9 and 0x402) goes, which the machine disposes; nowhere when null.</summary>
+    public ICharacterBackend? DebugConsole { get; set; }
+
+    /// <summary>The wall clock that the guest's RTC starts with. Default the system's.</summary>
+    public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
+
     /// <summary>Gives the guest isa-debug-exit (port 0xF4) and QEMU's pc-testdev ports.</summary>
     public bool DebugExit { get; set; }
 
@@ -61,6 +78,33 @@ public sealed class VirtualMachineOptions
     /// </summary>
     public TimeSpan StopTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
+    internal VirtualMachineOptions Clone()
+    {
+        var copy = new VirtualMachineOptions
+        {
+            Name = Name,
+            Memory = Memory,
+            Cpus = Cpus,
+            Kernel = Kernel,
+            Initrd = Initrd,
+            Append = Append,
+            BootProtocol = BootProtocol,
+            Serial = Serial,
+            DebugConsole = DebugConsole,
+            TimeProvider = TimeProvider,
+            DebugExit = DebugExit,
+            NoReboot = NoReboot,
+            Watchdog = Watchdog,
+            WatchdogTimeout = WatchdogTimeout,
+            StopTimeout = StopTimeout,
+        };
+        foreach (string module in Modules)
+            copy.Modules.Add(module);
+        foreach (var serial in ExtraSerials)
+            copy.ExtraSerials.Add(serial);
+        return copy;
+    }
+
     /// <summary>Checks every option.</summary>
     /// <returns>One line per fault, each naming the option and what to do; empty when all is well.</returns>
     public IReadOnlyList<string> Validate()
@@ -80,6 +124,8 @@ public sealed class VirtualMachineOptions
             faults.Add("--kernel: no kernel was given; give the path of a bzImage, an ELF vmlinux or a multiboot kernel.");
         if (!Enum.IsDefined(BootProtocol))
             faults.Add($"--boot-protocol: '{(int)BootProtocol}' is unknown; give auto, linux64, pvh or multiboot.");
+        if (ExtraSerials.Count > 3)
+            faults.Add($"--serial: {ExtraSerials.Count + 1} serial ports are too many; a PC has at most 4.");
         if (Append.Contains('\0'))
             faults.Add("--append: the command line contains a NUL character; take it out.");
         if (WatchdogTimeout <= TimeSpan.Zero)

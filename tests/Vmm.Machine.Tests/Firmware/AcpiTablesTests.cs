@@ -68,11 +68,13 @@ internal sealed class AcpiTablesTests
         Assert.That(Signature(At(tables, BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(40)))), Is.EqualTo("DSDT"));
         Assert.That(Signature(At(tables, BinaryPrimitives.ReadUInt64LittleEndian(fadt.AsSpan(140)))), Is.EqualTo("DSDT"));
         Assert.That(BinaryPrimitives.ReadUInt16LittleEndian(fadt.AsSpan(46)), Is.EqualTo(9), "SCI_INT");
+        Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(48)), Is.EqualTo(0xB2), "SMI_CMD");
+        Assert.That((fadt[52], fadt[53]), Is.EqualTo((0xF1, 0xF0)), "ACPI_ENABLE, ACPI_DISABLE");
         Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(56)), Is.EqualTo(0x600), "PM1a_EVT_BLK");
         Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(64)), Is.EqualTo(0x604), "PM1a_CNT_BLK");
         Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(76)), Is.EqualTo(0x608), "PM_TMR_BLK");
         Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(80)), Is.EqualTo(0x620), "GPE0_BLK");
-        Assert.That(fadt[92], Is.EqualTo(16), "GPE0_BLK_LEN");
+        Assert.That(fadt[92], Is.EqualTo(2), "GPE0_BLK_LEN");
         uint flags = BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(112));
         Assert.That(flags & (1 << 10), Is.Not.Zero, "RESET_REG_SUP");
         Assert.That(flags & (1 << 4), Is.Zero, "PWR_BUTTON: zero says that there is a fixed power button");

@@ -1,3 +1,5 @@
+using Vmm.Devices.Acpi;
+using Vmm.Devices.Timers;
 using static Vmm.Machine.Firmware.Acpi.GenericAddress;
 
 namespace Vmm.Machine.Firmware.Acpi;
@@ -31,8 +33,9 @@ internal static class Fadt
             .U8(0)                          // reserved
             .U8(0)                          // preferred profile: unspecified
             .U16(AddressMap.SciIrq)
-            .U32(0)                         // no SMI command port: the machine is always in ACPI mode
-            .U8(0).U8(0).U8(0).U8(0)        // ACPI enable, disable, S4BIOS, P-state control
+            .U32(AcpiPm.SmiCommandPort)
+            .U8(AcpiPm.AcpiEnableValue).U8(AcpiPm.AcpiDisableValue)
+            .U8(0).U8(0)                    // S4BIOS, P-state control
             .U32(AddressMap.Pm1aEvent).U32(0)
             .U32(AddressMap.Pm1aControl).U32(0)
             .U32(0)                         // PM2 control
@@ -43,7 +46,7 @@ internal static class Fadt
             .U8(0).U8(0)                    // GPE1 base, C-state control
             .U16(0xFFF).U16(0xFFF)          // C2 and C3 latency: not supported
             .U16(0).U16(0).U8(0).U8(0)      // flush size and stride, duty offset and width
-            .U8(0x0D).U8(0).U8(0x32)        // RTC registers: day alarm, month alarm, century
+            .U8(0x0D).U8(0).U8(Mc146818Rtc.CenturyIndex) // RTC registers: day alarm, month alarm, century
             .U16(LegacyDevices | Has8042 | NoVga)
             .U8(0)
             .U32(Wbinvd | ProcessorC1 | NoFixedSleepButton | TimerIs32Bits | ResetRegisterSupported)

@@ -9,10 +9,6 @@ internal static class SmallTables
     /// <summary>Bytes of a FACS.</summary>
     public const int FacsSize = 64;
 
-    // What the HPET's capability register says in its low half (IA-PC HPET 1.0a, 2.3.4): revision 1, three comparators, 64 bits,
-    // legacy replacement, vendor 0x8086.
-    private const uint HpetBlockId = 0x8086_A201;
-
     /// <summary>Root System Description Pointer (ACPI 6.5, 5.2.5.3).</summary>
     public static byte[] Rsdp(ulong rsdt, ulong xsdt)
     {
@@ -59,5 +55,8 @@ internal static class SmallTables
 
     /// <summary>HPET description table (IA-PC HPET 1.0a, 3.2.4).</summary>
     public static byte[] Hpet() =>
-        AcpiTable.Create("HPET", 1, new ByteWriter().U32(HpetBlockId).Memory(AddressMap.Hpet, 64, GenericAddress.Access.Undefined).U8(0).U16(100).U8(0).Written);
+        AcpiTable.Create("HPET", 1, new ByteWriter()
+            .U32(Vmm.Devices.Timers.Hpet.EventTimerBlockId)
+            .Memory(AddressMap.Hpet, 64, GenericAddress.Access.Undefined)
+            .U8(0).U16(100).U8(0).Written);
 }
