@@ -99,9 +99,9 @@ public sealed unsafe class PortTests
         c->Segments[SegmentIndex.Tr] = new SegmentCache { Base = Tss, Limit = 0x67, Attributes = 0x8B, Selector = 0x40 };
         i.Write(Tss + 102, 0x68, 2);
         Assert.That(Permitted(0x70), Is.False, "no bitmap");
-        c->Segments[SegmentIndex.Tr].Limit = 0x68 + 0xF;
+        c->Segments[SegmentIndex.Tr].Limit = 0x68 + 0xE;
         Assert.That(Permitted(0x70), Is.False, "both bytes have to be within the limit");
-        c->Segments[SegmentIndex.Tr].Limit = 0x68 + 0x10;
+        c->Segments[SegmentIndex.Tr].Limit = 0x68 + 0xF;
         Assert.That(Permitted(0x70));
         Assert.That(Permitted(0x77), "the ports straddle two bytes of the map");
         Assert.That(Permitted(0x7F), Is.False, "beyond the limit");
