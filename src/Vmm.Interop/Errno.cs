@@ -29,6 +29,9 @@ public static class Errno
     /// <summary>Device or resource busy.</summary>
     public const int EBUSY = 16;
 
+    /// <summary>Is a directory.</summary>
+    public const int EISDIR = 21;
+
     /// <summary>Invalid argument.</summary>
     public const int EINVAL = 22;
 
@@ -40,6 +43,9 @@ public static class Errno
 
     /// <summary>Read-only file system.</summary>
     public const int EROFS = 30;
+
+    /// <summary>No locks available.</summary>
+    public const int ENOLCK = 37;
 
     /// <summary>Function not implemented.</summary>
     public const int ENOSYS = 38;
