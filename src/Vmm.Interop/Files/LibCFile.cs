@@ -35,8 +35,6 @@ internal static unsafe partial class LibCFile
     [LibraryImport(Library, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Statx(SafeFileHandle directory, string path, int flags, uint mask, void* result);
 
-    [LibraryImport(Library, EntryPoint = "getrandom", SetLastError = true)]
-    public static partial nint GetRandom(byte* buffer, nuint length, uint flags);
 }
 
 /// <summary>struct flock of fcntl(2) on x86-64.</summary>
