@@ -33,6 +33,8 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     private readonly InterruptOutput _irq0;
     private readonly InterruptOutput _irq8;
     private readonly InterruptOutput?[] _pins = new InterruptOutput?[32];
+    private readonly Lock _legacyLock = new();
+    private bool _legacyConnected = true;
 
     /// <summary>Makes the HPET in its reset state.</summary>
     /// <param name="clock">VM time.</param>
@@ -72,7 +74,6 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         ulong value;
         lock (_lock)
         {
-            // Deadlines that the timer thread has not got to yet show in the registers.
             value = _chip.Read(register, _clock.Now);
         }
         value >>= shift;
@@ -218,10 +219,7 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
 
     private void Flush(uint messages)
     {
-        if (_pitLine is not null)
-            _pitLine.Connected = !_chip.LegacyReplacement;
-        if (_rtcLine is not null)
-            _rtcLine.Connected = !_chip.LegacyReplacement;
+        ConnectLegacyLines();
         _irq0.Flush();
         _irq8.Flush();
         foreach (var pin in _pins)
@@ -230,6 +228,23 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         {
             var (address, data) = _chip.MessageOf(BitOperations.TrailingZeroCount(messages));
             _sink.Send(new MsiMessage(address, data));
+        }
+    }
+
+    // The setting is read inside of the lock, so that the lines end as it was written last.
+    private void ConnectLegacyLines()
+    {
+        bool connected = !_chip.LegacyReplacement;
+        if (connected == Volatile.Read(ref _legacyConnected))
+            return;
+        lock (_legacyLock)
+        {
+            connected = !_chip.LegacyReplacement;
+            Volatile.Write(ref _legacyConnected, connected);
+            if (_pitLine is not null)
+                _pitLine.Connected = connected;
+            if (_rtcLine is not null)
+                _rtcLine.Connected = connected;
         }
     }
 }

@@ -22,7 +22,7 @@ internal sealed class HpetChip
     /// <summary>Nanoseconds of a count.</summary>
     public const long Period = 10;
 
-    /// <summary>I/O APIC pins that a timer can drive: 16 to 23, and timer 2 also the unused ISA request 11.</summary>
+    /// <summary>I/O APIC pins that a timer can drive: 16 to 23.</summary>
     public const uint AllowedRoutes = 0x00FF0000;
 
     private const ulong ConfigEnable = 1;
@@ -50,7 +50,7 @@ internal sealed class HpetChip
         | ((ulong)(Period * 1_000_000) << 32);
 
     /// <summary>LEG_RT_CNF: timers 0 and 1 take over IRQ 0 and IRQ 8.</summary>
-    public bool LegacyReplacement => (_config & ConfigLegacy) != 0;
+    public bool LegacyReplacement => (Volatile.Read(ref _config) & ConfigLegacy) != 0;
 
     private bool Running => (_config & ConfigEnable) != 0;
 
