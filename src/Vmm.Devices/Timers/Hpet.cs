@@ -21,7 +21,7 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     /// <summary>The event timer block ID of the ACPI HPET table: the low half of the capabilities register.</summary>
     public const uint EventTimerBlockId = unchecked((uint)HpetChip.Capabilities);
 
-    private const long MinimumPeriod = 20_000;
+    private const uint OffsetCounter = 0xF0;
 
     private readonly HpetChip _chip = new();
     private readonly Lock _lock = new();
@@ -71,11 +71,7 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     {
         uint register = (uint)offset & ~7u;
         int shift = (int)(offset & 7) * 8;
-        ulong value;
-        lock (_lock)
-        {
-            value = _chip.Read(register, _clock.Now);
-        }
+        ulong value = register == OffsetCounter ? ReadCounter() : ReadSettled(register);
         value >>= shift;
         return size >= 8 ? value : value & ((1UL << (size * 8)) - 1);
     }
@@ -132,6 +128,34 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
 
     /// <summary>Stops the timer.</summary>
     public void Dispose() => _timer.Dispose();
+
+    // What clock sources read; nothing else can have changed by it.
+    private ulong ReadCounter()
+    {
+        lock (_lock)
+            return _chip.Counter(_clock.Now);
+    }
+
+    // Status and comparators show what happened up to now, also for timers without interrupts, which nothing waits for.
+    private ulong ReadSettled(uint register)
+    {
+        ulong value;
+        uint messages;
+        lock (_lock)
+        {
+            long now = _clock.Now;
+            uint fired = _chip.Expire(now);
+            messages = Fire(fired);
+            if (fired != 0)
+            {
+                UpdateLevels();
+                Schedule(now);
+            }
+            value = _chip.Read(register, now);
+        }
+        Flush(messages);
+        return value;
+    }
 
     // With the lock held: edges go to their outputs; the timers that send messages are returned.
     private uint Fire(uint fired)
@@ -206,13 +230,9 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         lock (_lock)
         {
             long now = _clock.Now;
-            uint fired = _chip.Expire(now);
-            messages = Fire(fired);
+            messages = Fire(_chip.Expire(now));
             UpdateLevels();
-            long next = _chip.NextExpiry(now);
-            // A guest cannot keep the timer thread busy: periods shorter than this merge.
-            if (next != HpetChip.Never)
-                _timer.Arm(fired != 0 ? Math.Max(next, now + MinimumPeriod) : next);
+            Schedule(now);
         }
         Flush(messages);
     }

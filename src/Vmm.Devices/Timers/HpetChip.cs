@@ -25,6 +25,10 @@ internal sealed class HpetChip
     /// <summary>I/O APIC pins that a timer can drive: 16 to 23.</summary>
     public const uint AllowedRoutes = 0x00FF0000;
 
+    // Shortest time between two interrupts of a periodic timer, counts (20 microseconds), so that a guest cannot keep the timer
+    // thread busy; shorter periods merge.
+    private const ulong MinimumPeriod = 2_000;
+
     private const ulong ConfigEnable = 1;
     private const ulong ConfigLegacy = 2;
 
@@ -285,6 +289,8 @@ internal sealed class HpetChip
         if ((timer.Config & TimerPeriodic) != 0 && timer.PeriodValue != 0)
         {
             ulong periods = (counter - target) / timer.PeriodValue + 1;
+            if (timer.PeriodValue < MinimumPeriod)
+                periods += MinimumPeriod / timer.PeriodValue;
             ulong next = target + periods * timer.PeriodValue;
             timer.Comparator = narrow ? (uint)next : next;
             timer.Target = next;
