@@ -30,9 +30,9 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     private readonly IMsiSink _sink;
     private readonly GatedInterruptLine? _pitLine;
     private readonly GatedInterruptLine? _rtcLine;
-    private readonly InterruptOutput _irq0;
-    private readonly InterruptOutput _irq8;
-    private readonly InterruptOutput?[] _pins = new InterruptOutput?[32];
+    private readonly InterruptPin _irq0;
+    private readonly InterruptPin _irq8;
+    private readonly InterruptPin?[] _pins = new InterruptPin?[32];
     private readonly Lock _legacyLock = new();
     private bool _legacyConnected = true;
 
@@ -48,12 +48,12 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         ArgumentNullException.ThrowIfNull(router);
         ArgumentNullException.ThrowIfNull(sink);
         (_clock, _sink, _pitLine, _rtcLine) = (clock, sink, pitLine, rtcLine);
-        _irq0 = new InterruptOutput(router.CreateIsaLine(0));
-        _irq8 = new InterruptOutput(router.CreateIsaLine(8));
+        _irq0 = new InterruptPin(router.CreateIsaLine(0));
+        _irq8 = new InterruptPin(router.CreateIsaLine(8));
         for (int pin = 0; pin < InterruptRouter.GsiCount; pin++)
         {
             if ((HpetChip.AllowedRoutes >> pin & 1) != 0)
-                _pins[pin] = new InterruptOutput(router.CreateLine(pin));
+                _pins[pin] = new InterruptPin(router.CreateLine(pin));
         }
         _timer = clock.CreateTimer(OnTimer);
         _chip.Reset();
@@ -121,9 +121,13 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         {
             _chip.Restore(state, _clock.Now);
             UpdateLevels();
+            _irq0.Restore(_irq0.Level);
+            _irq8.Restore(_irq8.Level);
+            foreach (var pin in _pins)
+                pin?.Restore(pin.Level);
+            _legacyConnected = !_chip.LegacyReplacement;
             Schedule(_clock.Now);
         }
-        Flush(0);
     }
 
     /// <summary>Stops the timer.</summary>
@@ -167,13 +171,13 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
             switch (_chip.DeliveryOf(index))
             {
                 case HpetDelivery.LegacyIrq0 when !_chip.IsLevel(index):
-                    _irq0.RaiseEdge();
+                    _irq0.Raise();
                     break;
                 case HpetDelivery.LegacyIrq8 when !_chip.IsLevel(index):
-                    _irq8.RaiseEdge();
+                    _irq8.Raise();
                     break;
                 case HpetDelivery.IoApic when !_chip.IsLevel(index):
-                    _pins[_chip.RouteOf(index)]?.RaiseEdge();
+                    _pins[_chip.RouteOf(index)]?.Raise();
                     break;
                 case HpetDelivery.Message:
                     messages |= 1u << index;

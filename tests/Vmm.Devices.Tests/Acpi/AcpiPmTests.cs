@@ -2,7 +2,6 @@ using Vmm.Core.Buses;
 using Vmm.Core.Lifecycle;
 using Vmm.Core.Time;
 using Vmm.Devices.Acpi;
-using Vmm.Devices.Tests.Interrupts;
 
 namespace Vmm.Devices.Tests.Acpi;
 
@@ -12,7 +11,7 @@ internal sealed class AcpiPmTests
 {
     private ManualVmClock _clock = null!;
     private RecordingLine _sci = null!;
-    private RequestRecorder _machine = null!;
+    private RecordingControl _machine = null!;
     private AcpiPm _pm = null!;
     private Bus _ports = null!;
 
@@ -21,7 +20,7 @@ internal sealed class AcpiPmTests
     {
         _clock = new ManualVmClock();
         _sci = new RecordingLine();
-        _machine = new RequestRecorder();
+        _machine = new RecordingControl();
         _pm = new AcpiPm(_clock, _sci, _machine);
         _ports = Bus.CreatePortBus();
         _pm.Map(_ports);
@@ -137,17 +136,14 @@ internal sealed class AcpiPmTests
         using var other = new AcpiPm(_clock, sci, _machine);
         other.Restore(state);
         Assert.That(other.Capture(), Is.EqualTo(state));
-        Assert.That(sci.Level, "the level comes back with the state");
+        Assert.That(sci.Levels, Is.Empty, "the controller has the level in its own state");
+        var ports = Bus.CreatePortBus();
+        other.Map(ports);
+        ports.Write(AcpiPm.Pm1EventPort, 2, 0x0100);
+        Assert.That(sci.Levels, Is.EqualTo(new[] { false }));
         _pm.Reset();
         Assert.That(_sci.Level, Is.False);
         Assert.That(_pm.IsAcpiEnabled, Is.False);
         Assert.That(() => other.Restore(state with { Enable = 0x8000 }), Throws.InstanceOf<InvalidDataException>());
-    }
-
-    private sealed class RequestRecorder : IMachineControl
-    {
-        public List<MachineRequest> Requests { get; } = [];
-
-        public void Request(MachineRequest request) => Requests.Add(request);
     }
 }

@@ -1,4 +1,3 @@
-using Vmm.Core.Interrupts;
 using Vmm.Devices.Interrupts;
 
 namespace Vmm.Devices.Tests.Interrupts;
@@ -94,36 +93,33 @@ internal sealed class InterruptRouterTests
         Assert.That(wire.Level, Is.False);
         gate.SetLevel(false);
         gate.SetLevel(true);
-        Assert.That(wire.Rises, Is.EqualTo(1));
+        Assert.That(wire.RisingEdges, Is.EqualTo(1));
         gate.Connected = true;
         Assert.That(wire.Level);
     }
 
     [Test]
-    public void Output_EndsAtTheLevelSetLast()
+    public void Snapshot_LetsALineFallAgain()
     {
-        var wire = new RecordingLine();
-        var output = new InterruptOutput(wire);
-        var gate = new Lock();
-        int level = 0;
-        Parallel.For(0, 4, worker =>
-        {
-            for (int i = 0; i < 20_000; i++)
-            {
-                lock (gate)
-                    output.Set((++level & 1) != 0);
-                output.Flush();
-            }
-        });
-        Assert.That(wire.Level, Is.EqualTo((level & 1) != 0));
-        lock (gate)
-            output.Set(true);
-        output.Flush();
-        Assert.That(wire.Level);
-        int rises = wire.Rises;
-        output.RaiseEdge();
-        output.Flush();
-        Assert.That(wire.Rises, Is.EqualTo(rises + 1));
-        Assert.That(wire.Level);
+        var first = _pc.Router.CreateLine(17);
+        var second = _pc.Router.CreateIsaLine(5);
+        _pc.Router.RoutePci(17, 5);
+        first.SetLevel(true);
+        second.SetLevel(true);
+        var other = new PcInterruptControllers();
+        var otherFirst = other.Router.CreateLine(17);
+        var otherSecond = other.Router.CreateIsaLine(5);
+        other.Router.Restore(_pc.Router.Capture());
+        other.IoApic.Restore(_pc.IoApic.Capture());
+        other.Pic.Restore(_pc.Pic.Capture());
+        Assert.That(other.Router.Capture().Lines, Is.EqualTo(new[] { true, true }));
+        otherFirst.SetLevel(false);
+        Assert.That(other.IoApic.Capture().Lines & ~1u, Is.EqualTo(1u << 5));
+        Assert.That(other.Pic.Capture().Master.Lines, Is.EqualTo(1 << 5));
+        otherSecond.SetLevel(false);
+        Assert.That(other.IoApic.Capture().Lines & ~1u, Is.Zero);
+        Assert.That(other.Pic.Capture().Master.Lines, Is.Zero);
+        other.Router.CreateLine(17);
+        Assert.That(() => other.Router.Restore(_pc.Router.Capture()), Throws.InstanceOf<InvalidDataException>());
     }
 }

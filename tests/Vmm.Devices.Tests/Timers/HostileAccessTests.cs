@@ -1,5 +1,4 @@
 using Vmm.Core.Buses;
-using Vmm.Core.Lifecycle;
 using Vmm.Core.Time;
 using Vmm.Devices.Acpi;
 using Vmm.Devices.Interrupts;
@@ -34,7 +33,7 @@ internal sealed class HostileAccessTests
         using var pit = new Pit8254(clock, pitLine);
         using var rtc = new Mc146818Rtc(clock, TimeProvider.System, rtcLine);
         using var hpet = new Hpet(clock, pc.Router, pc.Apics, pitLine, rtcLine);
-        using var pm = new AcpiPm(clock, pc.Router.CreateIsaLine(9), new IgnoredRequests());
+        using var pm = new AcpiPm(clock, pc.Router.CreateIsaLine(9), new RecordingControl());
         pit.Map(ports);
         rtc.Map(ports);
         hpet.Map(mmio);
@@ -93,12 +92,5 @@ internal sealed class HostileAccessTests
             pc.Pic.Restore(pc.Pic.Capture());
             pc.IoApic.Restore(pc.IoApic.Capture());
         }, Throws.Nothing, "every state that a guest can make is one that can be restored");
-    }
-
-    private sealed class IgnoredRequests : IMachineControl
-    {
-        public void Request(MachineRequest request)
-        {
-        }
     }
 }

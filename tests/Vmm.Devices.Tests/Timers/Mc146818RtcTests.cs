@@ -1,6 +1,5 @@
 using Vmm.Core.Buses;
 using Vmm.Core.Time;
-using Vmm.Devices.Tests.Interrupts;
 using Vmm.Devices.Timers;
 
 namespace Vmm.Devices.Tests.Timers;
@@ -117,12 +116,12 @@ internal sealed class Mc146818RtcTests
         _clock.Advance(1);
         Assert.That(_irq.Level);
         _clock.Advance(3_000_000_000);
-        Assert.That(_irq.Rises, Is.EqualTo(1), "the line stays until C is read");
+        Assert.That(_irq.RisingEdges, Is.EqualTo(1), "the line stays until C is read");
         Assert.That(Read(C) & 0xB0, Is.EqualTo(0x90));
         Assert.That(_irq.Level, Is.False);
         Assert.That(Read(C), Is.Zero);
         _clock.Advance(1_000_000_000);
-        Assert.That(_irq.Rises, Is.EqualTo(2));
+        Assert.That(_irq.RisingEdges, Is.EqualTo(2));
     }
 
     // Rate select, microseconds (MC146818A, table 5, 32.768 kHz).
@@ -213,7 +212,7 @@ internal sealed class Mc146818RtcTests
         Read(C);
         _clock.Advance(1_100_000_000);
         Assert.That(Read(C), Is.EqualTo(0x50), "PF and UF, no IRQF");
-        Assert.That(_irq.Rises, Is.Zero);
+        Assert.That(_irq.RisingEdges, Is.Zero);
     }
 
     [Test]
@@ -293,7 +292,7 @@ internal sealed class Mc146818RtcTests
         ports.Write(0x70, 1, Hour);
         Assert.That(ports.Read(0x71, 1), Is.EqualTo(0x05));
         Assert.That(other.ReadRam(0x50), Is.EqualTo(0xAB));
-        Assert.That(line.Rises, Is.Zero);
+        Assert.That(line.RisingEdges, Is.Zero);
         Assert.That(() => other.Restore(state with { Offset = long.MaxValue }), Throws.InstanceOf<InvalidDataException>());
     }
 

@@ -1,6 +1,5 @@
 using Vmm.Core.Buses;
 using Vmm.Core.Time;
-using Vmm.Devices.Tests.Interrupts;
 using Vmm.Devices.Timers;
 
 namespace Vmm.Devices.Tests.Timers;
@@ -39,10 +38,10 @@ internal sealed class Pit8254Tests
     public void PeriodicModes_InterruptAtTheirRate(int mode)
     {
         Program(0, mode, 11932);
-        int before = _irq.Rises;
+        int before = _irq.RisingEdges;
         for (int i = 0; i < 1000; i++)
             _clock.Advance(1_000_000);
-        Assert.That(_irq.Rises - before, Is.InRange(99, 100), "100 Hz for a second");
+        Assert.That(_irq.RisingEdges - before, Is.InRange(99, 100), "100 Hz for a second");
     }
 
     [Test]
@@ -51,11 +50,11 @@ internal sealed class Pit8254Tests
         Program(0, 0, 1193);
         Assert.That(_irq.Level, Is.False);
         _clock.Advance(999_000);
-        Assert.That(_irq.Rises, Is.Zero);
+        Assert.That(_irq.RisingEdges, Is.Zero);
         _clock.Advance(2_000);
-        Assert.That(_irq.Rises, Is.EqualTo(1));
+        Assert.That(_irq.RisingEdges, Is.EqualTo(1));
         _clock.Advance(1_000_000_000);
-        Assert.That(_irq.Rises, Is.EqualTo(1));
+        Assert.That(_irq.RisingEdges, Is.EqualTo(1));
         Program(0, 0, 1193);
         Assert.That(_irq.Level, Is.False, "a new count takes OUT low");
     }
@@ -64,9 +63,9 @@ internal sealed class Pit8254Tests
     public void TinyPeriod_IsLimited()
     {
         Program(0, 2, 2);
-        int before = _irq.Rises;
+        int before = _irq.RisingEdges;
         _clock.Advance(1_000_000);
-        Assert.That(_irq.Rises - before, Is.InRange(10, 51));
+        Assert.That(_irq.RisingEdges - before, Is.InRange(10, 51));
     }
 
     [Test]
@@ -138,9 +137,9 @@ internal sealed class Pit8254Tests
         var line = new RecordingLine();
         using var other = new Pit8254(clock, line);
         other.Restore(state);
-        Assert.That(line.Rises, Is.Zero);
+        Assert.That(line.RisingEdges, Is.Zero);
         Assert.That(other.Capture(), Is.EqualTo(state));
         clock.Advance(5_010_000);
-        Assert.That(line.Rises, Is.EqualTo(1));
+        Assert.That(line.RisingEdges, Is.EqualTo(1));
     }
 }
