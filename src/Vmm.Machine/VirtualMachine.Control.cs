@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Vmm.Block;
 using Vmm.Core.Lifecycle;
 
 namespace Vmm.Machine;
@@ -76,11 +77,29 @@ public sealed partial class VirtualMachine
         }
         foreach (var backend in Backends())
             backend.Flush(FlushLimit);
+        FlushDisks();
         if (exit.Error is { } error)
             LogFailed(Name, error.Message, error is VmmException ? null : error);
         else
             LogEnded(Name, exit.Reason);
         _exit.TrySetResult(exit);
+    }
+
+    private void FlushDisks()
+    {
+        foreach (var disk in _options.Disks)
+        {
+            if (disk.Backend.IsReadOnly)
+                continue;
+            try
+            {
+                disk.Backend.FlushAsync().AsTask().GetAwaiter().GetResult();
+            }
+            catch (Exception e) when (e is BlockIoException or ObjectDisposedException)
+            {
+                LogFlushFailed(Name, disk.Backend.Path, e.Message);
+            }
+        }
     }
 
     private void Fail(Exception e) => _requests.PostEnd(new VirtualMachineExit(VirtualMachineExitReason.Error, Error: e));
@@ -174,6 +193,9 @@ public sealed partial class VirtualMachine
 
     [LoggerMessage(EventId = 2110, Level = LogLevel.Error, Message = "{Name}: failed: {Problem}")]
     private partial void LogFailed(string name, string problem, Exception? exception);
+
+    [LoggerMessage(EventId = 2112, Level = LogLevel.Error, Message = "{Name}: flushing the disk {Path} failed: {Problem}")]
+    private partial void LogFlushFailed(string name, string path, string problem);
 
     [LoggerMessage(EventId = 2111, Level = LogLevel.Critical, Message = "{Name}: a vCPU thread hangs; its memory is not freed")]
     private partial void LogHung(string name);

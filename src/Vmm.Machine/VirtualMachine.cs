@@ -253,6 +253,8 @@ public sealed partial class VirtualMachine : IAsyncDisposable, IMachineControl
             await _board.DisposeAsync().ConfigureAwait(false);
         foreach (var backend in Backends())
             backend.Dispose();
+        foreach (var disk in _options.Disks)
+            await disk.Backend.DisposeAsync().ConfigureAwait(false);
         _disposed.SetResult();
     }
 

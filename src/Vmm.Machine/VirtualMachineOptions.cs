@@ -17,6 +17,9 @@ public sealed class VirtualMachineOptions
     /// <summary>Most virtual CPUs (x2APIC IDs and MADT entries are made for so many).</summary>
     public const int MaximumCpus = 4096;
 
+    /// <summary>Most disks: the slots of PCI bus 0 without the host bridge and the random number generator.</summary>
+    public const int MaximumDisks = 28;
+
     /// <summary>Name of the machine: in log messages, thread names. Default <c>vm</c>.</summary>
     public string Name { get; set; } = "vm";
 
@@ -42,6 +45,9 @@ public sealed class VirtualMachineOptions
     /// Multiboot modules after <see cref="Initrd"/>, in order: a path, and after the first space the module's command line.
     /// </summary>
     public IList<string> Modules { get; } = [];
+
+    /// <summary>Disks, each a virtio block device, in the order of their PCI slots.</summary>
+    public IList<VirtualDisk> Disks { get; } = [];
 
     /// <summary>
     /// The far end of COM1, which the machine disposes. When null, <see cref="VirtualMachine.Console"/> is the far end, and its owner must
@@ -100,6 +106,8 @@ public sealed class VirtualMachineOptions
         };
         foreach (string module in Modules)
             copy.Modules.Add(module);
+        foreach (var disk in Disks)
+            copy.Disks.Add(disk);
         foreach (var serial in ExtraSerials)
             copy.ExtraSerials.Add(serial);
         return copy;
@@ -126,6 +134,13 @@ public sealed class VirtualMachineOptions
             faults.Add($"--boot-protocol: '{(int)BootProtocol}' is unknown; give auto, linux64, pvh or multiboot.");
         if (ExtraSerials.Count > 3)
             faults.Add($"--serial: {ExtraSerials.Count + 1} serial ports are too many; a PC has at most 4.");
+        if (Disks.Count > MaximumDisks)
+            faults.Add($"--disk: {Disks.Count} disks are more than the PCI bus has slots for; give at most {MaximumDisks}.");
+        foreach (var disk in Disks)
+        {
+            if (disk.Id.Length > VirtualDisk.MaximumIdLength || !System.Text.Ascii.IsValid(disk.Id))
+                faults.Add($"--disk: the id '{disk.Id}' is not possible; give at most {VirtualDisk.MaximumIdLength} ASCII characters.");
+        }
         if (Append.Contains('\0'))
             faults.Add("--append: the command line contains a NUL character; take it out.");
         if (WatchdogTimeout <= TimeSpan.Zero)

@@ -8,7 +8,7 @@ namespace Vmm.Devices.Interrupts;
 /// The local APIC of one processor, in xAPIC and x2APIC mode (Intel SDM vol. 3, chapter 11). Registers are read and written on the
 /// vCPU's thread; <see cref="InterruptPending"/> reads no lock, and other threads deliver by atomic operations on IRR.
 /// </summary>
-public sealed partial class LocalApic : ILocalInterruptController, IResettable, ISnapshotable<LocalApicState>, IDisposable
+public sealed partial class LocalApic : ILocalInterruptController, IResettable, IDisposable
 {
     /// <summary>Input clock of the APIC timer, Hz: one count a nanosecond before the divider.</summary>
     public const ulong TimerFrequency = 1_000_000_000;

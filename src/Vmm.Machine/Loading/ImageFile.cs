@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Vmm.Core.Lifecycle;
+using Vmm.Interop;
 
 namespace Vmm.Machine.Loading;
 
@@ -47,9 +48,9 @@ internal sealed class ImageFile : IImageReader, IDisposable
         {
             if (Directory.Exists(path))
                 throw new VmmException($"{name}: this is a directory; give a file.");
-            // Opening a FIFO or a device could block or have effects; only regular files report themselves so.
-            if (File.Exists(path) && (File.GetAttributes(path) & FileAttributes.Device) != 0)
-                throw new VmmException($"{name}: this is a device; give a regular file.");
+            // Opening a FIFO or a device could block or have effects.
+            if (File.Exists(path) && !FileTypes.IsRegularFile(path))
+                throw new VmmException($"{name}: this is a FIFO, a socket or a device; give a regular file.");
             handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             long length = RandomAccess.GetLength(handle);
             if (length == 0)
