@@ -3,7 +3,8 @@ using Vmm.Cpu.Software.State;
 
 namespace Vmm.Cpu.Software.Interpreter.Integer;
 
-// SHLD and SHRD. For 16-bit operands and counts above 16, where the manual leaves the result open, the source follows itself as on AMD's processors.
+// SHLD and SHRD. For 16-bit operands and counts above 16, where the manual leaves the result open, the source follows itself and CF is cleared,
+// as on AMD's processors.
 
 internal readonly unsafe struct Shld<TCount> : IReadModifyWrite
     where TCount : struct, IValue
@@ -21,7 +22,7 @@ internal readonly unsafe struct Shld<TCount> : IReadModifyWrite
         {
             ulong whole = (a << 32) | (s << 16) | s;
             r = (whole << count) >> 32;
-            cf = ((whole >> (48 - count)) & 1) != 0;
+            cf = count <= 16 && ((whole >> (48 - count)) & 1) != 0;
         }
         else
         {
@@ -51,7 +52,7 @@ internal readonly unsafe struct Shrd<TCount> : IReadModifyWrite
         {
             ulong whole = (s << 32) | (s << 16) | a;
             r = whole >> count;
-            cf = ((whole >> (count - 1)) & 1) != 0;
+            cf = count <= 16 && ((whole >> (count - 1)) & 1) != 0;
         }
         else
         {

@@ -94,7 +94,7 @@ internal readonly unsafe struct Imul3 : ILoadOperate
     public static bool Execute<T>(CpuContext* c, Op* op, T source)
         where T : unmanaged
     {
-        Multiplication.Truncating<T>(c, op, (long)op->Imm, (long)Operands.Sign(source));
+        Multiplication.Truncating<T>(c, op, (long)Operands.Sign(Operands.Truncate<T>(op->Imm)), (long)Operands.Sign(source));
         return true;
     }
 }
