@@ -17,6 +17,9 @@ public enum SerialKind
 
     /// <summary>A new pseudo-terminal, whose name is logged.</summary>
     Pty,
+
+    /// <summary>The program that embeds the machine: <see cref="Machine.VirtualMachine.Console"/>, which it must read.</summary>
+    Stream,
 }
 
 /// <summary>The first serial port's other end.</summary>
