@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using Vmm.Hosting;
 using Vmm.Hosting.Configuration;
@@ -20,6 +21,7 @@ internal static partial class MachineRunner
         using ShutdownSignals signals = new();
         await using HostedMachine hosted = HostedMachine.Create(settings, logs);
         VirtualMachine machine = hosted.Machine;
+        long begin = Stopwatch.GetTimestamp();
         machine.Start();
         systemd.Ready(DescribeRunning(settings));
         using CancellationTokenSource ended = new();
@@ -33,6 +35,7 @@ internal static partial class MachineRunner
             await machine.ShutdownAsync(signals.Second).ConfigureAwait(false);
         }
         VirtualMachineExit result = await exit.ConfigureAwait(false);
+        LogExecuted(logger, result.Reason, machine.InstructionsRetired, Stopwatch.GetElapsedTime(begin).TotalSeconds);
         systemd.Stopping("The guest has ended");
         await ended.CancelAsync().ConfigureAwait(false);
         await watchdog.ConfigureAwait(false);
@@ -88,6 +91,9 @@ internal static partial class MachineRunner
 
     [LoggerMessage(4001, LogLevel.Information, "{Signal}: pressed the guest's power button; it is stopped hard after {Seconds} s, or on a second signal.")]
     private static partial void LogShutdown(ILogger logger, string signal, double seconds);
+
+    [LoggerMessage(4005, LogLevel.Information, "The machine ended ({Reason}) after {Instructions} guest instructions in {Seconds:F3} s.")]
+    private static partial void LogExecuted(ILogger logger, VirtualMachineExitReason reason, ulong instructions, double seconds);
 
     [LoggerMessage(4002, LogLevel.Error, "The guest crashed: triple fault.")]
     private static partial void LogTripleFault(ILogger logger);

@@ -29,7 +29,21 @@ public sealed class HostedMachine : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(settings);
         if (settings.Validate() is [string fault, ..])
             throw new ConfigurationException(fault);
-        return new HostedMachine(settings, VirtualMachine.Create(settings.Machine, ChooseEngine(settings.Accelerator), loggerFactory ?? NullLoggerFactory.Instance));
+        ILoggerFactory logs = loggerFactory ?? NullLoggerFactory.Instance;
+        QuitRequest quit = new();
+        settings.Machine.Serial = SerialLines.Open(settings.Serial, quit.Raise, logs.CreateLogger<HostedMachine>());
+        try
+        {
+            VirtualMachine machine = VirtualMachine.Create(settings.Machine, ChooseEngine(settings.Accelerator), logs);
+            quit.Machine = machine;
+            return new HostedMachine(settings, machine);
+        }
+        catch
+        {
+            // The machine owns what it was given only once it exists.
+            settings.Machine.Serial?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>What it was made of.</summary>
@@ -46,4 +60,18 @@ public sealed class HostedMachine : IAsyncDisposable
         Accelerator.Auto or Accelerator.Software => new SoftwareCpuEngineFactory(),
         _ => throw new ConfigurationException($"--accel: no engine '{accelerator}' is in this build; give 'software' or 'auto'."),
     };
+
+    /// <summary>Stops the machine on Ctrl-A x. The console exists before the machine, so it learns of it late.</summary>
+    private sealed class QuitRequest
+    {
+        private volatile VirtualMachine? _machine;
+
+        internal VirtualMachine? Machine
+        {
+            set => _machine = value;
+        }
+
+        // Not on the console's own thread: stopping waits for the console's output.
+        internal void Raise() => _ = Task.Run(() => _machine?.StopAsync() ?? Task.CompletedTask);
+    }
 }

@@ -33,8 +33,8 @@ public sealed class MachineSettings
     /// <summary>Disks, in the order in which the guest finds them.</summary>
     public IList<DiskSettings> Disks { get; } = [];
 
-    /// <summary>The first serial port's other end.</summary>
-    public SerialSettings Serial { get; set; } = new(SerialKind.None);
+    /// <summary>The first serial port's other end. Default <see cref="SerialKind.Stream"/>: <see cref="VirtualMachine.Console"/>, which must be read.</summary>
+    public SerialSettings Serial { get; set; } = new(SerialKind.Stream);
 
     /// <summary>The least severe messages that are logged.</summary>
     public LogLevel LogLevel { get; set; } = LogLevel.Warning;
