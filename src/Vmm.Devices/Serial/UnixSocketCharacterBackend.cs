@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 using Vmm.Core.Lifecycle;
+using Vmm.Interop;
 
 namespace Vmm.Devices.Serial;
 
@@ -43,7 +44,7 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
     }
 
     /// <inheritdoc/>
-    protected override void Start() => new Thread(Serve) { IsBackground = true, Name = $"{Name}-in" }.Start();
+    protected override void Start() => new Thread(Accept) { IsBackground = true, Name = $"{Name}-in" }.Start();
 
     /// <inheritdoc/>
     protected override void Stop()
@@ -87,9 +88,9 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
         {
             probe.Connect(new UnixDomainSocketEndPoint(path));
         }
-        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused && (File.GetAttributes(path) & FileAttributes.Directory) == 0
-            && File.ResolveLinkTarget(path, returnFinalTarget: false) is null && IsSocket(path))
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused && FileTypes.IsSocket(path))
         {
+            // Connecting to a regular file is refused just as to a stale socket; only the file type tells them apart.
             try
             {
                 File.Delete(path);
@@ -107,22 +108,24 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
         throw new VmmException($"The serial socket '{path}' is busy: another process listens on it; stop that one or choose another path.");
     }
 
-    // Connecting to a regular file is refused just as to a stale socket; only the file type tells them apart.
-    private static bool IsSocket(string path) => Interop.FileTypes.IsSocket(path);
-
-    private void Serve()
+    private void Accept()
     {
-        byte[] buffer = new byte[4096];
         try
         {
             while (!Stopping)
             {
-                using var client = _listener.Accept();
+                var client = _listener.Accept();
+                if (_client is not null)
+                {
+                    TurnAway(client);
+                    continue;
+                }
                 _client = client;
+                if (Stopping)
+                    client.Dispose();
                 if (_logger is not null)
                     LogConnected(_logger, Name);
-                ServeClient(client, buffer);
-                _client = null;
+                new Thread(() => ServeClient(client)) { IsBackground = true, Name = $"{Name}-client" }.Start();
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
@@ -132,21 +135,40 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
         }
     }
 
-    private void ServeClient(Socket client, byte[] buffer)
+    private static void TurnAway(Socket client)
     {
+        using (client)
+        {
+            try
+            {
+                // A new connection has room for a line.
+                client.Send("The serial port is busy: another client is connected.\r\n"u8);
+            }
+            catch (SocketException)
+            {
+                // It left before it was told.
+            }
+        }
+    }
+
+    private void ServeClient(Socket client)
+    {
+        byte[] buffer = new byte[4096];
         try
         {
             while (true)
             {
                 int n = client.Receive(buffer);
                 if (n == 0 || !Deliver(buffer.AsSpan(0, n)))
-                    return;
+                    break;
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
             // Connection reset: as a hang-up. The next client may come.
         }
+        _client = null;
+        client.Dispose();
     }
 
     [LoggerMessage(EventId = 3010, Level = LogLevel.Debug, Message = "A client connected to {Name}.")]
