@@ -32,7 +32,8 @@ internal sealed unsafe partial class SoftwareCpu
             c->MtrrVariable[i] = 0;
         VectorState.Reset(c);
         c->NmiBlocked = 0;
-        c->Request = 0;
+        // What the machine asked for stays, above all code to invalidate: the loader may just have written a kernel.
+        Interlocked.And(ref c->Request, Requests.Kick | Requests.CodeWritten | Requests.Safepoint);
         c->MpState = (int)(Index == 0 ? MpState.Runnable : MpState.WaitForSipi);
         Paging.FlushAll(c);
         Mode.Update(c);

@@ -244,6 +244,7 @@ internal readonly unsafe struct SarOp : IShift
 }
 
 /// <summary>Handlers of the arithmetic and logic instructions by operand form.</summary>
+[SkipLocalsInit]
 internal static unsafe class Alu
 {
     public static Op* RegReg<TOp, T>(CpuContext* c, Op* op)

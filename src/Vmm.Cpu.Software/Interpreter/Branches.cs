@@ -7,6 +7,7 @@ using static Vmm.Cpu.Software.Interpreter.Operands;
 namespace Vmm.Cpu.Software.Interpreter;
 
 /// <summary>Near control transfers. Op.Imm of a direct branch is its target relative to the start of the block.</summary>
+[SkipLocalsInit]
 internal static unsafe class Branches
 {
     private const int Rsp = 4;

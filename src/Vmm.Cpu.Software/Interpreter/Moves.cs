@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Vmm.Cpu.Software.Decoding;
 using Vmm.Cpu.Software.Mmu;
 using Vmm.Cpu.Software.State;
@@ -6,6 +7,7 @@ using static Vmm.Cpu.Software.Interpreter.Operands;
 namespace Vmm.Cpu.Software.Interpreter;
 
 /// <summary>Data movement between registers and memory.</summary>
+[SkipLocalsInit]
 internal static unsafe class Moves
 {
     public static Op* RegReg<T>(CpuContext* c, Op* op)

@@ -7,6 +7,7 @@ using static Vmm.Cpu.Software.Interpreter.Operands;
 namespace Vmm.Cpu.Software.Interpreter;
 
 /// <summary>The stack: pushes and pops at the current stack size, and their instructions.</summary>
+[SkipLocalsInit]
 internal static unsafe class Stack
 {
     private const int Rsp = 4;

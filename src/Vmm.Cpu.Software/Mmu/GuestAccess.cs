@@ -33,7 +33,13 @@ internal static unsafe class GuestAccess
     public static bool TryLinear(CpuContext* c, Op* op, int size, bool write, out ulong linear)
     {
         linear = Effective(c, op);
-        return op->AddressKind == AddressKind.Flat64 || SegmentedAccess.TryLinear(c, op, ref linear, size, write);
+        if (op->AddressKind == AddressKind.Flat64)
+            return true;
+        // Through the context, so that the local's address is not taken and it can stay in a register.
+        c->AccessLinear = linear;
+        bool done = SegmentedAccess.TryLinear(c, op, size, write);
+        linear = c->AccessLinear;
+        return done;
     }
 
     /// <summary>Base + scaled index + displacement, not truncated: what LEA wants in 64-bit mode.</summary>
@@ -67,8 +73,9 @@ internal static unsafe class GuestAccess
             value = Unsafe.ReadUnaligned<T>((byte*)linear + e->Addend);
             return true;
         }
-        fixed (T* p = &value)
-            return SlowAccess.TryRead(c, linear, p, sizeof(T), Access.Read);
+        bool done = SlowAccess.TryRead(c, linear, &c->AccessValue, sizeof(T), Access.Read);
+        value = *(T*)&c->AccessValue;
+        return done;
     }
 
     /// <summary>Writes linear memory at the current privilege.</summary>
@@ -82,7 +89,8 @@ internal static unsafe class GuestAccess
             Unsafe.WriteUnaligned((byte*)linear + e->Addend, value);
             return true;
         }
-        return SlowAccess.TryWrite(c, linear, &value, sizeof(T), Access.Write);
+        *(T*)&c->AccessValue = value;
+        return SlowAccess.TryWrite(c, linear, &c->AccessValue, sizeof(T), Access.Write);
     }
 
     /// <summary>

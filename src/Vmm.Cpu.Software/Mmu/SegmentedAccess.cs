@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Vmm.Cpu.Software.Decoding;
 using Vmm.Cpu.Software.Interpreter;
 using Vmm.Cpu.Software.State;
@@ -7,6 +8,10 @@ namespace Vmm.Cpu.Software.Mmu;
 /// <summary>Address formation off the fast path: FS and GS, 32-bit addresses, and segment checks outside 64-bit mode (SDM vol. 3, 5.3–5.5).</summary>
 internal static unsafe class SegmentedAccess
 {
+    /// <summary>As the other, with <see cref="CpuContext.AccessLinear"/> as the address.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static bool TryLinear(CpuContext* c, Op* op, int size, bool write) => TryLinear(c, op, ref c->AccessLinear, size, write);
+
     /// <summary>Turns an untruncated effective address into a linear one, checking the segment.</summary>
     /// <returns>False with #GP or #SS pending.</returns>
     public static bool TryLinear(CpuContext* c, Op* op, ref ulong address, int size, bool write)

@@ -116,6 +116,12 @@ internal unsafe struct CpuContext
     /// <summary>Direct-mapped cache from RIP to block, see <see cref="BlockCache"/>.</summary>
     public JumpEntry* JumpCache;
 
+    /// <summary>Where slow paths take and leave an address and a value, so that handlers can keep theirs in registers.</summary>
+    public ulong AccessLinear;
+
+    /// <summary>See <see cref="AccessLinear"/>; up to 64 bytes.</summary>
+    public AccessScratch AccessValue;
+
     /// <summary>Generation and mode that an entry of the jump cache must carry to count.</summary>
     public ulong JumpKey;
 
@@ -284,6 +290,13 @@ internal static class PendingEventKind
 internal struct SegmentFile
 {
     private SegmentCache _element;
+}
+
+/// <summary>Room for the largest memory operand that is passed by value.</summary>
+[StructLayout(LayoutKind.Sequential, Size = 64)]
+internal struct AccessScratch
+{
+    public byte First;
 }
 
 /// <summary>512 bytes, aligned by its place in the context.</summary>
