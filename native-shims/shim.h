@@ -27,4 +27,14 @@ VMM_EXPORT void vmm_terminal_restore(void);
 VMM_EXPORT int32_t vmm_terminal_is_background(int32_t fd);
 VMM_EXPORT int32_t vmm_pty_open(int32_t *master, char *path, int32_t length);
 
+/* sandbox.c, for tests: runs code natively from a struct of 1024 bytes until it faults. 0, or a negative errno. */
+VMM_EXPORT int32_t vmm_sandbox_run(void *state);
+
+/* Maps memory for it at a fixed address, readable and either writable or executable, and a writable alias. 0, or a negative errno. */
+VMM_EXPORT int32_t vmm_sandbox_map(uintptr_t address, size_t length, int32_t executable, void **writable);
+
+/* Makes pages of such memory read-only. */
+VMM_EXPORT int32_t vmm_sandbox_protect(uintptr_t address, size_t length);
+VMM_EXPORT void vmm_sandbox_unmap(uintptr_t address, size_t length, void *writable);
+
 #endif

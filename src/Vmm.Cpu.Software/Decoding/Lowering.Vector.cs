@@ -58,7 +58,11 @@ internal static unsafe partial class Lowering
             else if (i.GetOpKind(n) is not (OpKind.Register or OpKind.Immediate8))
                 return false;
         }
-        if (form.Mmx && store)
+        // With a memory source these two do not touch the MMX state (SDM vol. 2, CVTPI2PD; AMD processors treat CVTPI2PS alike).
+        bool mmx = form.Mmx && !(memory && i.Mnemonic is Mnemonic.Cvtpi2pd or Mnemonic.Cvtpi2ps);
+        if (form.Mmx && form.Xmm)
+            op->Dst = (byte)(mmx ? SimdGate.Mmx | SimdGate.Sse : SimdGate.Sse);
+        if (mmx && store)
         {
             op->Extra |= (uint)(i.Op1Register - Register.MM0) << 8;
             op->Handler = &StubHandlers.MmxStore;
@@ -68,7 +72,7 @@ internal static unsafe partial class Lowering
         if (stub == 0)
             return false;
         op->LinkNotTaken = (Op*)stub;
-        if (form.Mmx)
+        if (mmx)
             op->Handler = memory ? &StubHandlers.MmxLoad : &StubHandlers.Mmx;
         else if (form.WritesFlags)
             op->Handler = memory ? &StubHandlers.LoadFlags : &StubHandlers.RegisterFlags;

@@ -57,12 +57,11 @@ internal static unsafe class MaskedHandlers
             return GateFault(c, op);
         if (X87State.IsExceptionPending(c))
             return Flow.Raise(c, op, Interpreter.Vector.Mf);
+        // Processors enter the MMX state before the store can fault.
+        X87State.EnterMmx(c);
         byte* data = X87State.PhysicalRegister(c, (byte)op->Imm);
         byte* mask = X87State.PhysicalRegister(c, (byte)(op->Imm >> 8));
-        if (!StoreSelected(c, op, mask, data))
-            return Flow.Fault(c, op);
-        X87State.EnterMmx(c);
-        return op + 1;
+        return StoreSelected(c, op, mask, data) ? op + 1 : Flow.Fault(c, op);
     }
 
     /// <summary>VGATHERxxx and VPGATHERxx: elements in order, each clears its mask; a fault keeps what is done.</summary>
@@ -77,9 +76,6 @@ internal static unsafe class MaskedHandlers
         byte* index = At(c, op, 1);
         byte* mask = At(c, op, 2);
         ulong start = *(ulong*)((byte*)c + op->Base) + (ulong)op->Disp;
-        // The mask's elements are first made all ones or all zeros, which is visible when a fault interrupts.
-        for (int i = 0; i < size; i += element)
-            SetElement(mask + i, element, IsSelected(mask, i, element) ? ulong.MaxValue : 0);
         for (int i = 0, n = 0; i < size; i += element, n++)
         {
             if (!IsSelected(mask, i, element))

@@ -48,19 +48,15 @@ internal static unsafe class SimdGate
         c->SimdGate = gate;
     }
 
-    /// <summary>Raises what a closed gate raises: #UD before #NM.</summary>
+    /// <summary>Raises what a closed gate raises: #UD before #NM. An op may have more than one class.</summary>
     public static Op* Fault(CpuContext* c, Op* op, uint gate)
     {
         bool em = (c->Cr0 & Mode.Cr0Em) != 0;
         bool xsave = (c->Cr4 & Mode.Cr4Osxsave) != 0;
-        bool undefined = gate switch
-        {
-            Sse => em || (c->Cr4 & Mode.Cr4Osfxsr) == 0,
-            Avx => !xsave || (c->Xcr0 & 6) != 6 || Mode.IsRealOrV86(c),
-            Mmx => em,
-            Xsave => !xsave,
-            _ => false,
-        };
+        bool undefined = ((gate & Sse) != 0 && (em || (c->Cr4 & Mode.Cr4Osfxsr) == 0))
+            || ((gate & Avx) != 0 && (!xsave || (c->Xcr0 & 6) != 6 || Mode.IsRealOrV86(c)))
+            || ((gate & Mmx) != 0 && em)
+            || ((gate & Xsave) != 0 && !xsave);
         return Flow.Raise(c, op, undefined ? Interpreter.Vector.Ud : Interpreter.Vector.Nm);
     }
 }

@@ -81,9 +81,13 @@ internal static unsafe class StubHandlers
         byte* pinned = GuestAccess.TryPin(c, linear, op->Src);
         if (pinned != null)
             return Call(c, op, pinned) == SimdException ? FloatFault(c, op) : op + 1;
+        uint mxcsr = c->Mxcsr;
         if (Call(c, op, &c->Scratch) == SimdException)
             return FloatFault(c, op);
-        return SlowAccess.TryWrite(c, linear, &c->Scratch, op->Src, Access.Write) ? op + 1 : Flow.Fault(c, op);
+        if (SlowAccess.TryWrite(c, linear, &c->Scratch, op->Src, Access.Write))
+            return op + 1;
+        c->Mxcsr = mxcsr;
+        return Flow.Fault(c, op);
     }
 
     /// <summary>MMX registers (and XMM or general ones).</summary>

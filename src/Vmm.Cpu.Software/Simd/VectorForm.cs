@@ -28,7 +28,11 @@ internal sealed class VectorForm
         Vex = opcode.Encoding == EncodingKind.VEX;
         string stem = Vex ? char.ToUpperInvariant(name[1]) + name[2..] : name;
         for (int i = 0; i < opcode.OpCount; i++)
-            Mmx |= opcode.GetOpKind(i) is OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm or OpCodeOperandKind.mm_or_mem;
+        {
+            OpCodeOperandKind kind = opcode.GetOpKind(i);
+            Mmx |= kind is OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm or OpCodeOperandKind.mm_or_mem;
+            Xmm |= kind is OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm or OpCodeOperandKind.xmm_or_mem;
+        }
         bool isFloat = name.EndsWith("ps", StringComparison.Ordinal) || name.EndsWith("pd", StringComparison.Ordinal)
             || name.EndsWith("ss", StringComparison.Ordinal) || name.EndsWith("sd", StringComparison.Ordinal) || stem.StartsWith("Cvt", StringComparison.Ordinal);
         Mxcsr = isFloat && Array.Exists(MxcsrStems, s => stem.StartsWith(s, StringComparison.Ordinal));
@@ -46,6 +50,9 @@ internal sealed class VectorForm
 
     /// <summary>Has an MMX register operand.</summary>
     public bool Mmx { get; }
+
+    /// <summary>Has an XMM register operand.</summary>
+    public bool Xmm { get; }
 
     /// <summary>Runs under MXCSR and may raise SIMD floating-point exceptions.</summary>
     public bool Mxcsr { get; }

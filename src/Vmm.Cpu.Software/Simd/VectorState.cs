@@ -71,6 +71,7 @@ internal static unsafe class VectorState
         {
             xsave832[..24].CopyTo(new Span<byte>(&c->Fx, 24));
             xsave832[32..LegacyX87Size].CopyTo(new Span<byte>(&c->Fx.First + 32, LegacyX87Size - 32));
+            X87State.Normalize(c);
         }
         if ((present & (Sse | Avx)) != 0)
             c->Mxcsr = mxcsr;

@@ -1,0 +1,82 @@
+using System.Text;
+using Iced.Intel;
+using Vmm.Interop;
+
+namespace Vmm.Cpu.Software.Tests.Differential;
+
+/// <summary>What must be equal after a run, and what need not be.</summary>
+internal static unsafe class StateComparison
+{
+    private static readonly string[] Names = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"];
+
+    /// <summary>Describes the differences, or gives null.</summary>
+    public static string? Compare(SandboxState* native, SandboxState* software, Sequence sequence, ReadOnlySpan<byte> nativeData, ReadOnlySpan<byte> softwareData)
+    {
+        var text = new StringBuilder();
+        void Check(string name, ulong n, ulong s)
+        {
+            if (n != s)
+                text.AppendLine($"  {name}: processor {n:X}, software {s:X}");
+        }
+        Check("vector", native->Vector, software->Vector);
+        Check("RIP", native->Rip, software->Rip);
+        if (native->Vector == 14 && software->Vector == 14)
+        {
+            // Linux reports every fault in the kernel's half as one on a present page (arch/x86/mm/fault.c, sanitize_error_code).
+            ulong mask = (long)native->Cr2 < 0 ? ~1UL : ulong.MaxValue;
+            Check("CR2", native->Cr2, software->Cr2);
+            Check("error code", native->ErrorCode & mask, software->ErrorCode & mask);
+        }
+        for (int i = 0; i < 16; i++)
+            Check(Names[i], native->Gpr[i], software->Gpr[i]);
+        ulong undefined = ToRflags(UndefinedAt(sequence, native->Rip));
+        ulong flags = 0xCD5 & ~undefined;
+        Check("flags", native->Rflags & flags, software->Rflags & flags);
+        CompareVectors(native->Xsave, software->Xsave, Check);
+        for (int i = 0; i < nativeData.Length; i++)
+        {
+            if (nativeData[i] != softwareData[i])
+                Check($"[{UserModeHarness.DataAddress + (ulong)i:X}]", nativeData[i], softwareData[i]);
+        }
+        return text.Length == 0 ? null : text.ToString();
+    }
+
+    private static void CompareVectors(byte* native, byte* software, Action<string, ulong, ulong> check)
+    {
+        check("FCW", *(ushort*)native, *(ushort*)software);
+        check("FSW", *(ushort*)(native + 2), *(ushort*)(software + 2));
+        check("FTW", native[4], software[4]);
+        for (int i = 0; i < 8; i++)
+        {
+            check($"ST{i} significand", *(ulong*)(native + 32 + (i * 16)), *(ulong*)(software + 32 + (i * 16)));
+            check($"ST{i} exponent", *(ushort*)(native + 40 + (i * 16)), *(ushort*)(software + 40 + (i * 16)));
+        }
+        check("MXCSR", *(uint*)(native + 24), *(uint*)(software + 24));
+        for (int i = 0; i < 64; i++)
+        {
+            int offset = (i & 2) == 0 ? 160 + ((i >> 2) * 16) + ((i & 1) * 8) : 576 + ((i >> 2) * 16) + ((i & 1) * 8);
+            check($"YMM{i >> 2}[{i & 3}]", *(ulong*)(native + offset), *(ulong*)(software + offset));
+        }
+    }
+
+    private static RflagsBits UndefinedAt(Sequence sequence, ulong rip)
+    {
+        foreach (GeneratedInstruction g in sequence.Instructions)
+        {
+            if (g.Instruction.IP == rip)
+                return g.UndefinedBefore;
+        }
+        // A branch may have left in the middle: what is undefined anywhere counts.
+        RflagsBits all = sequence.UndefinedAtEnd;
+        foreach (GeneratedInstruction g in sequence.Instructions)
+        {
+            if (g.Instruction.FlowControl != FlowControl.Next)
+                all |= g.UndefinedBefore;
+        }
+        return all;
+    }
+
+    private static ulong ToRflags(RflagsBits bits) => (bits.HasFlag(RflagsBits.CF) ? 1u : 0) | (bits.HasFlag(RflagsBits.PF) ? 4u : 0)
+        | (bits.HasFlag(RflagsBits.AF) ? 0x10u : 0) | (bits.HasFlag(RflagsBits.ZF) ? 0x40u : 0) | (bits.HasFlag(RflagsBits.SF) ? 0x80u : 0)
+        | (bits.HasFlag(RflagsBits.OF) ? 0x800u : 0);
+}
