@@ -79,7 +79,10 @@ internal static unsafe class MaskedHandlers
         for (int i = 0, n = 0; i < size; i += element, n++)
         {
             if (!IsSelected(mask, i, element))
+            {
+                SetElement(mask + i, element, 0);
                 continue;
+            }
             long offset = indexSize == 4 ? ((int*)index)[n] : ((long*)index)[n];
             ulong address = start + ((ulong)offset << op->Scale);
             if (op->AddressKind != AddressKind.Flat64 && !SegmentedAccess.TryLinear(c, op, ref address, element, write: false))

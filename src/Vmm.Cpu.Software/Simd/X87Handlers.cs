@@ -76,8 +76,12 @@ internal static unsafe class X87Handlers
         {
             FxImage before = c->Fx;
             Call(c, op, &c->Scratch);
+            // A store that an exception suppresses still faults when its page does.
             bool suppressed = (X87State.StatusWord(c) & ~X87State.ControlWord(c) & StoreSuppressing) != 0;
-            if (!suppressed && !SlowAccess.TryWrite(c, linear, &c->Scratch, op->Src, Access.Write))
+            bool accessible = suppressed
+                ? SlowAccess.TryReadForWrite(c, linear, &c->Scratch, op->Src)
+                : SlowAccess.TryWrite(c, linear, &c->Scratch, op->Src, Access.Write);
+            if (!accessible)
             {
                 c->Fx = before;
                 return Flow.Fault(c, op);

@@ -140,9 +140,12 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
         return instruction.Code == code && instruction.Length == bytes.Length && !IsVendorSpecific(instruction);
     }
 
-    // Vendors differ: SHA with a misaligned operand faults on Intel only; CVTPI2PS from memory enters the MMX state on Intel only.
+    // Undefined results; and vendors differ: SHA with a misaligned operand faults on Intel only; CVTPI2PS from memory enters the MMX state on Intel only.
     private bool IsVendorSpecific(in Instruction i)
     {
+        // With a count above 16, SHLD and SHRD of 16 bits give an undefined result (SDM vol. 2).
+        if (i.Code is Code.Shld_rm16_r16_CL or Code.Shrd_rm16_r16_CL || (i.Code is Code.Shld_rm16_r16_imm8 or Code.Shrd_rm16_r16_imm8 && (i.Immediate8 & 31) > 16))
+            return true;
         if (i.Op1Kind != OpKind.Memory)
             return false;
         bool sha = Array.IndexOf(i.Code.CpuidFeatures(), CpuidFeature.SHA) >= 0;
