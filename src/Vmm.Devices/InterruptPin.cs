@@ -32,6 +32,13 @@ internal sealed class InterruptPin
             Volatile.Write(ref _edgesSet, _edgesSet + 1);
     }
 
+    /// <summary>Makes sure that the wire sees a rising edge, and leaves the pin high. As <see cref="Set"/>.</summary>
+    public void Raise()
+    {
+        Set(false);
+        Set(true);
+    }
+
     /// <summary>Drives the wire to the level last set, with the device's lock released.</summary>
     public void Flush()
     {

@@ -75,7 +75,7 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
     private readonly VmClock _clock;
     private readonly IMachineControl _machine;
     private readonly IVmTimer _timer;
-    private readonly Interrupts.InterruptOutput _sci;
+    private readonly InterruptPin _sci;
     private ushort _status;
     private ushort _enable;
     private ushort _control;
@@ -94,7 +94,7 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
         ArgumentNullException.ThrowIfNull(sci);
         ArgumentNullException.ThrowIfNull(machine);
         (_clock, _machine) = (clock, machine);
-        _sci = new Interrupts.InterruptOutput(sci);
+        _sci = new InterruptPin(sci);
         _timer = clock.CreateTimer(OnTimer);
     }
 
@@ -153,8 +153,8 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
             (_gpeStatus, _gpeEnable, _smiData) = (state.GpeStatus, state.GpeEnable, state.SmiData);
             _timerBit = ((TimerTicks >> 31) & 1) != 0;
             Update();
+            _sci.Restore(_sci.Level);
         }
-        _sci.Flush();
     }
 
     /// <summary>Stops the timer.</summary>
@@ -289,7 +289,7 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
         }
     }
 
-    private sealed class GpeBlock(AcpiPm pm) : Interrupts.BytePortDevice
+    private sealed class GpeBlock(AcpiPm pm) : ByteWideDevice
     {
         protected override byte ReadByte(uint offset)
         {
@@ -311,7 +311,7 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
         }
     }
 
-    private sealed class SmiPort(AcpiPm pm) : Interrupts.BytePortDevice
+    private sealed class SmiPort(AcpiPm pm) : ByteWideDevice
     {
         // APM_STS at 0xB3 is a scratch byte between software and the SMI handler; the command reads as 0, done.
         protected override byte ReadByte(uint offset) => offset == 0 ? (byte)0 : Volatile.Read(ref pm._smiData);

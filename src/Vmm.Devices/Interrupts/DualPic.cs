@@ -19,14 +19,14 @@ public sealed class DualPic : IExternalInterruptController, IResettable, ISnapsh
     private readonly Pic8259 _master = new(isMaster: true, levelMask: 0xF8);
     private readonly Pic8259 _slave = new(isMaster: false, levelMask: 0xDE);
     private readonly Lock _lock = new();
-    private readonly InterruptOutput _output;
+    private readonly InterruptPin _output;
 
     /// <summary>Makes the pair in its reset state.</summary>
     /// <param name="output">What the master's INT output drives: LINT0 of the processors, and an I/O APIC's pin 0.</param>
     public DualPic(IInterruptLine output)
     {
         ArgumentNullException.ThrowIfNull(output);
-        _output = new InterruptOutput(output);
+        _output = new InterruptPin(output);
     }
 
     /// <summary>The INTR output. Takes no lock.</summary>
@@ -111,9 +111,8 @@ public sealed class DualPic : IExternalInterruptController, IResettable, ISnapsh
         {
             _master.Restore(state.Master);
             _slave.Restore(state.Slave);
-            _output.Set(_master.Output);
+            _output.Restore(_master.Output);
         }
-        _output.Flush();
     }
 
     // With the lock held.
@@ -135,7 +134,7 @@ public sealed class DualPic : IExternalInterruptController, IResettable, ISnapsh
         _output.Set(_master.Output);
     }
 
-    private sealed class Registers(DualPic pair, Pic8259 chip) : BytePortDevice
+    private sealed class Registers(DualPic pair, Pic8259 chip) : ByteWideDevice
     {
         protected override byte ReadByte(uint offset)
         {
@@ -160,7 +159,7 @@ public sealed class DualPic : IExternalInterruptController, IResettable, ISnapsh
         }
     }
 
-    private sealed class EdgeLevelRegisters(DualPic pair) : BytePortDevice
+    private sealed class EdgeLevelRegisters(DualPic pair) : ByteWideDevice
     {
         protected override byte ReadByte(uint offset)
         {

@@ -1,12 +1,19 @@
+using System.Collections.Immutable;
 using Vmm.Core.Interrupts;
+using Vmm.Core.Lifecycle;
 
 namespace Vmm.Devices.Interrupts;
+
+/// <summary>State of the board's interrupt lines.</summary>
+/// <param name="Lines">The level of each line in the order of their creation.</param>
+/// <param name="PciRoutes">For GSI 16 to 23 the ISA request that it is routed to, or -1.</param>
+public sealed record InterruptRouterState(ImmutableArray<bool> Lines, ImmutableArray<int> PciRoutes);
 
 /// <summary>
 /// The 24 global system interrupts of the board. An ISA request drives both the 8259 and the I/O APIC, IRQ 0 on pin 2 (the override
 /// that the MADT tells of); GSI 16 to 23 are PCI's, on the I/O APIC only unless a PIRQ register routes them to an ISA request too.
 /// </summary>
-public sealed class InterruptRouter
+public sealed class InterruptRouter : ISnapshotable<InterruptRouterState>
 {
     /// <summary>Global system interrupts.</summary>
     public const int GsiCount = IoApic.PinCount;
@@ -18,6 +25,8 @@ public sealed class InterruptRouter
 
     private readonly DualPic _pic;
     private readonly Input[] _inputs = new Input[GsiCount];
+    private readonly Lock _linesLock = new();
+    private readonly List<Line> _lines = [];
     private readonly Lock _picLock = new();
     private readonly int[] _picUsers = new int[16];
     private readonly int[] _pciRoutes = new int[GsiCount - FirstPciGsi];
@@ -42,7 +51,10 @@ public sealed class InterruptRouter
     {
         ArgumentOutOfRangeException.ThrowIfNegative(gsi);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(gsi, GsiCount);
-        return new Line(_inputs[gsi == 0 ? TimerPin : gsi]);
+        var line = new Line(_inputs[gsi == 0 ? TimerPin : gsi]);
+        lock (_linesLock)
+            _lines.Add(line);
+        return line;
     }
 
     /// <summary>Makes a line to an ISA interrupt request, 0 to 15 but 2.</summary>
@@ -78,6 +90,51 @@ public sealed class InterruptRouter
         }
     }
 
+    /// <inheritdoc/>
+    public InterruptRouterState Capture()
+    {
+        lock (_linesLock)
+        {
+            lock (_picLock)
+                return new InterruptRouterState([.. _lines.Select(line => line.Asserted)], [.. _pciRoutes]);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Restore(InterruptRouterState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        lock (_linesLock)
+        {
+            if (state.Lines.Length != _lines.Count || state.PciRoutes.Length != _pciRoutes.Length
+                || state.PciRoutes.Any(route => route is < -1 or > 15))
+                throw new InvalidDataException("The saved interrupt lines are not those of this board.");
+            for (int i = 0; i < _lines.Count; i++)
+                _lines[i].Asserted = state.Lines[i];
+            RestoreUsers(state.PciRoutes);
+        }
+    }
+
+    // Counts anew; the controllers have the levels in their own state.
+    private void RestoreUsers(ImmutableArray<int> routes)
+    {
+        lock (_picLock)
+        {
+            routes.CopyTo(_pciRoutes);
+            Array.Clear(_picUsers);
+            for (int gsi = 0; gsi < GsiCount; gsi++)
+            {
+                int users = _lines.Count(line => line.Asserted && ReferenceEquals(line.Input, _inputs[gsi]));
+                _inputs[gsi].Restore(users);
+                int irq = gsi >= FirstPciGsi ? routes[gsi - FirstPciGsi] : gsi == TimerPin ? 0 : gsi;
+                if (gsi >= FirstPciGsi)
+                    _pciLevels[gsi - FirstPciGsi] = users != 0;
+                if (users != 0 && irq >= 0)
+                    _picUsers[irq]++;
+            }
+        }
+    }
+
     private void SetIsa(int irq, bool asserted)
     {
         lock (_picLock)
@@ -108,6 +165,12 @@ public sealed class InterruptRouter
         private readonly Lock _lock = new();
         private int _users;
 
+        public void Restore(int users)
+        {
+            lock (_lock)
+                _users = users;
+        }
+
         public void Change(Line line, bool asserted)
         {
             lock (_lock)
@@ -129,49 +192,11 @@ public sealed class InterruptRouter
 
     private sealed class Line(Input input) : IInterruptLine
     {
+        public Input Input { get; } = input;
+
         // Guarded by the input's lock.
         public bool Asserted { get; set; }
 
-        public void SetLevel(bool asserted) => input.Change(this, asserted);
-    }
-}
-
-/// <summary>A line that can be cut: what the HPET's legacy replacement does to those of the PIT and the RTC.</summary>
-public sealed class GatedInterruptLine : IInterruptLine
-{
-    private readonly Lock _lock = new();
-    private readonly IInterruptLine _line;
-    private bool _asserted;
-    private bool _connected = true;
-
-    /// <summary>Makes the gate, connected.</summary>
-    public GatedInterruptLine(IInterruptLine line) => _line = line;
-
-    /// <summary>Whether the device's level reaches the line.</summary>
-    public bool Connected
-    {
-        get => _connected;
-        set
-        {
-            lock (_lock)
-            {
-                if (_connected == value)
-                    return;
-                _connected = value;
-                if (_asserted)
-                    _line.SetLevel(value);
-            }
-        }
-    }
-
-    /// <inheritdoc/>
-    public void SetLevel(bool asserted)
-    {
-        lock (_lock)
-        {
-            _asserted = asserted;
-            if (_connected)
-                _line.SetLevel(asserted);
-        }
+        public void SetLevel(bool asserted) => Input.Change(this, asserted);
     }
 }

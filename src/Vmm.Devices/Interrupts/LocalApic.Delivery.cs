@@ -56,7 +56,7 @@ public sealed partial class LocalApic
                 break;
             case ApicDeliveryMode.ExtInt:
                 Volatile.Write(ref _extIntMessage, 1);
-                _signals.InterruptRequested();
+                RequestAttention();
                 break;
             default:
                 // SMI: this platform has no system management mode, as if SMM were locked out. Reserved modes deliver nothing.
@@ -83,7 +83,13 @@ public sealed partial class LocalApic
         }
         // Whoever set the bit first tells the processor; a second request merges with it.
         if (_requested.SetAtomic(vector))
-            _signals.InterruptRequested();
+            RequestAttention();
+    }
+
+    private void RequestAttention()
+    {
+        _attention = true;
+        _signals.InterruptRequested();
     }
 
     /// <summary>Drives the LINT0 pin. Any thread.</summary>
@@ -96,7 +102,7 @@ public sealed partial class LocalApic
         if (!_enabled)
         {
             if (IsBootstrap)
-                _signals.InterruptRequested();
+                RequestAttention();
             return;
         }
         if ((Volatile.Read(ref _lvt[LvtLint0]) & LvtTriggerLevel) != 0)
@@ -169,7 +175,7 @@ public sealed partial class LocalApic
                 _signals.Init();
                 break;
             case ApicDeliveryMode.ExtInt:
-                _signals.InterruptRequested();
+                RequestAttention();
                 break;
             default:
                 break;

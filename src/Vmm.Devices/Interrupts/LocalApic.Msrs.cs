@@ -114,6 +114,9 @@ public sealed partial class LocalApic
         if (enable != wasEnabled)
         {
             Init();
+            // The 8259's interrupt may be waiting at what is the INTR pin now.
+            if (LookAgain())
+                _signals.InterruptRequested();
         }
         else if (x2 && !wasX2)
         {

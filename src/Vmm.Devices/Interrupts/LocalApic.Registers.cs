@@ -246,15 +246,21 @@ public sealed partial class LocalApic
             case 0:
                 _bus.Deliver(message);
                 break;
-            case 1:
-                if (mode is ApicDeliveryMode.Fixed or ApicDeliveryMode.LowestPriority)
-                    Accept(message);
+            case 1 when mode == ApicDeliveryMode.Fixed:
+                Accept(message);
                 break;
-            case 2:
+            case 2 when mode == ApicDeliveryMode.Fixed:
                 _bus.DeliverToAll(message, except: null);
                 break;
-            default:
+            case 3 when mode == ApicDeliveryMode.LowestPriority:
+                // May come back to the sender (SDM vol. 3, table 11-3, note 3).
+                _bus.Deliver(message with { Destination = ApicMessage.Broadcast });
+                break;
+            case 3:
                 _bus.DeliverToAll(message, except: this);
+                break;
+            default:
+                // Self and all-including-self with another mode than fixed are invalid (SDM vol. 3, table 11-3).
                 break;
         }
     }

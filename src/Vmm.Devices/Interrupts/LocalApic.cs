@@ -8,7 +8,7 @@ namespace Vmm.Devices.Interrupts;
 /// The local APIC of one processor, in xAPIC and x2APIC mode (Intel SDM vol. 3, chapter 11). Registers are read and written on the
 /// vCPU's thread; <see cref="InterruptPending"/> reads no lock, and other threads deliver by atomic operations on IRR.
 /// </summary>
-public sealed partial class LocalApic : ILocalInterruptController, IResettable, IDisposable
+public sealed partial class LocalApic : ILocalInterruptController, IResettable, ISnapshotable<LocalApicState>, IDisposable
 {
     /// <summary>Input clock of the APIC timer, Hz: one count a nanosecond before the divider.</summary>
     public const ulong TimerFrequency = 1_000_000_000;
@@ -40,6 +40,10 @@ public sealed partial class LocalApic : ILocalInterruptController, IResettable, 
     private VectorSet _requested;
     private VectorSet _inService;
     private VectorSet _triggerMode;
+
+    // False only while nothing is deliverable, so that the processor's look costs one read. Any thread sets it, after what it
+    // announces; only the vCPU's thread clears it, and looks again.
+    private volatile bool _attention;
 
     // An ExtINT message is waiting for its INTA cycle.
     private int _extIntMessage;
@@ -86,20 +90,22 @@ public sealed partial class LocalApic : ILocalInterruptController, IResettable, 
     internal byte ProcessorPriority => _processorPriority;
 
     /// <inheritdoc/>
-    public bool InterruptPending
-    {
-        get
-        {
-            int highest = _requested.Highest();
-            return (highest >= 0 && (highest & 0xF0) > (_processorPriority & 0xF0)) || ExternalPending;
-        }
-    }
+    public bool InterruptPending => _attention && IsDeliverable;
 
     /// <inheritdoc/>
     public byte Cr8
     {
         get => (byte)(_taskPriority >> 4);
         set => SetTaskPriority((byte)(value << 4));
+    }
+
+    private bool IsDeliverable
+    {
+        get
+        {
+            int highest = _requested.Highest();
+            return (highest >= 0 && (highest & 0xF0) > (_processorPriority & 0xF0)) || ExternalPending;
+        }
     }
 
     private bool ExternalPending => Volatile.Read(ref _extIntMessage) != 0 || (_lint0 && Lint0IsExternalInterrupt);
@@ -123,8 +129,8 @@ public sealed partial class LocalApic : ILocalInterruptController, IResettable, 
     public void ConfigureVirtualWire()
     {
         WriteSpurious(0x1FF);
-        _lvt[LvtLint0] = (uint)ApicDeliveryMode.ExtInt << 8;
-        _lvt[LvtLint1] = (uint)ApicDeliveryMode.Nmi << 8;
+        WriteLvt(LvtLint0, (uint)ApicDeliveryMode.ExtInt << 8);
+        WriteLvt(LvtLint1, (uint)ApicDeliveryMode.Nmi << 8);
     }
 
     /// <inheritdoc/>
@@ -183,12 +189,13 @@ public sealed partial class LocalApic : ILocalInterruptController, IResettable, 
             Volatile.Write(ref _extIntMessage, 0);
             return false;
         }
+        bool taken = true;
         if (Interlocked.Exchange(ref _extIntMessage, 0) != 0)
-        {
             vector = controller.Acknowledge();
-            return true;
-        }
-        return _lint0 && Lint0IsExternalInterrupt && controller.TryAcknowledge(out vector);
+        else
+            taken = _lint0 && Lint0IsExternalInterrupt && controller.TryAcknowledge(out vector);
+        LookAgain();
+        return taken;
     }
 
     private void SetTaskPriority(byte value)
@@ -196,8 +203,19 @@ public sealed partial class LocalApic : ILocalInterruptController, IResettable, 
         byte before = _processorPriority;
         _taskPriority = value;
         UpdateProcessorPriority();
-        if (_processorPriority < before && InterruptPending)
+        if (_processorPriority < before && LookAgain())
             _signals.InterruptRequested();
+    }
+
+    // After a change on the vCPU's thread: whether something is deliverable now.
+    private bool LookAgain()
+    {
+        _attention = false;
+        Interlocked.MemoryBarrier();
+        if (!IsDeliverable)
+            return false;
+        _attention = true;
+        return true;
     }
 
     // PPR (SDM vol. 3, 11.8.3.1): the higher class of TPR and the highest vector in service.
@@ -221,7 +239,7 @@ public sealed partial class LocalApic : ILocalInterruptController, IResettable, 
             if ((_spurious & SpuriousSuppressEoi) == 0)
                 _bus.BroadcastEoi((byte)vector);
         }
-        if (InterruptPending)
+        if (LookAgain())
             _signals.InterruptRequested();
     }
 

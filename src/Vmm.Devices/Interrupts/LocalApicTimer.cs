@@ -122,6 +122,12 @@ internal sealed class LocalApicTimer : IDisposable
                 _tscDeadline = 0;
                 Schedule(Never);
             }
+            else if (_deadline != Never)
+            {
+                // Between one-shot and periodic the count goes on.
+                long now = _clock.Now;
+                _start = now - ((long)(_initialCount - CountAt(now)) << _shift);
+            }
             _mode = mode;
         }
     }

@@ -64,7 +64,7 @@ internal sealed class Pic8259(bool isMaster, byte levelMask)
         _level = 0;
         _vectorBase = 0;
         _cascade = 0;
-        _autoEoi = _specialFullyNested = _allLevel = _single = _rotateOnAutoEoi = _poll = false;
+        _autoEoi = _specialFullyNested = _allLevel = _single = false;
         _step = InitializationStep.Ready;
         Clear();
     }
@@ -169,6 +169,8 @@ internal sealed class Pic8259(bool isMaster, byte levelMask)
         _lowestPriority = 7;
         _specialMask = false;
         _readInService = false;
+        // Not in the datasheet's list, but nothing of the time before must linger.
+        _rotateOnAutoEoi = _poll = false;
     }
 
     private void WriteData(byte value)

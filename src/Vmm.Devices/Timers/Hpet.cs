@@ -21,7 +21,7 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     /// <summary>The event timer block ID of the ACPI HPET table: the low half of the capabilities register.</summary>
     public const uint EventTimerBlockId = unchecked((uint)HpetChip.Capabilities);
 
-    private const long MinimumPeriod = 20_000;
+    private const uint OffsetCounter = 0xF0;
 
     private readonly HpetChip _chip = new();
     private readonly Lock _lock = new();
@@ -30,9 +30,11 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     private readonly IMsiSink _sink;
     private readonly GatedInterruptLine? _pitLine;
     private readonly GatedInterruptLine? _rtcLine;
-    private readonly InterruptOutput _irq0;
-    private readonly InterruptOutput _irq8;
-    private readonly InterruptOutput?[] _pins = new InterruptOutput?[32];
+    private readonly InterruptPin _irq0;
+    private readonly InterruptPin _irq8;
+    private readonly InterruptPin?[] _pins = new InterruptPin?[32];
+    private readonly Lock _legacyLock = new();
+    private bool _legacyConnected = true;
 
     /// <summary>Makes the HPET in its reset state.</summary>
     /// <param name="clock">VM time.</param>
@@ -46,12 +48,12 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         ArgumentNullException.ThrowIfNull(router);
         ArgumentNullException.ThrowIfNull(sink);
         (_clock, _sink, _pitLine, _rtcLine) = (clock, sink, pitLine, rtcLine);
-        _irq0 = new InterruptOutput(router.CreateIsaLine(0));
-        _irq8 = new InterruptOutput(router.CreateIsaLine(8));
+        _irq0 = new InterruptPin(router.CreateIsaLine(0));
+        _irq8 = new InterruptPin(router.CreateIsaLine(8));
         for (int pin = 0; pin < InterruptRouter.GsiCount; pin++)
         {
             if ((HpetChip.AllowedRoutes >> pin & 1) != 0)
-                _pins[pin] = new InterruptOutput(router.CreateLine(pin));
+                _pins[pin] = new InterruptPin(router.CreateLine(pin));
         }
         _timer = clock.CreateTimer(OnTimer);
         _chip.Reset();
@@ -69,12 +71,7 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     {
         uint register = (uint)offset & ~7u;
         int shift = (int)(offset & 7) * 8;
-        ulong value;
-        lock (_lock)
-        {
-            // Deadlines that the timer thread has not got to yet show in the registers.
-            value = _chip.Read(register, _clock.Now);
-        }
+        ulong value = register == OffsetCounter ? ReadCounter() : ReadSettled(register);
         value >>= shift;
         return size >= 8 ? value : value & ((1UL << (size * 8)) - 1);
     }
@@ -124,13 +121,45 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         {
             _chip.Restore(state, _clock.Now);
             UpdateLevels();
+            _irq0.Restore(_irq0.Level);
+            _irq8.Restore(_irq8.Level);
+            foreach (var pin in _pins)
+                pin?.Restore(pin.Level);
+            _legacyConnected = !_chip.LegacyReplacement;
             Schedule(_clock.Now);
         }
-        Flush(0);
     }
 
     /// <summary>Stops the timer.</summary>
     public void Dispose() => _timer.Dispose();
+
+    // What clock sources read; nothing else can have changed by it.
+    private ulong ReadCounter()
+    {
+        lock (_lock)
+            return _chip.Counter(_clock.Now);
+    }
+
+    // Status and comparators show what happened up to now, also for timers without interrupts, which nothing waits for.
+    private ulong ReadSettled(uint register)
+    {
+        ulong value;
+        uint messages;
+        lock (_lock)
+        {
+            long now = _clock.Now;
+            uint fired = _chip.Expire(now);
+            messages = Fire(fired);
+            if (fired != 0)
+            {
+                UpdateLevels();
+                Schedule(now);
+            }
+            value = _chip.Read(register, now);
+        }
+        Flush(messages);
+        return value;
+    }
 
     // With the lock held: edges go to their outputs; the timers that send messages are returned.
     private uint Fire(uint fired)
@@ -142,13 +171,13 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
             switch (_chip.DeliveryOf(index))
             {
                 case HpetDelivery.LegacyIrq0 when !_chip.IsLevel(index):
-                    _irq0.RaiseEdge();
+                    _irq0.Raise();
                     break;
                 case HpetDelivery.LegacyIrq8 when !_chip.IsLevel(index):
-                    _irq8.RaiseEdge();
+                    _irq8.Raise();
                     break;
                 case HpetDelivery.IoApic when !_chip.IsLevel(index):
-                    _pins[_chip.RouteOf(index)]?.RaiseEdge();
+                    _pins[_chip.RouteOf(index)]?.Raise();
                     break;
                 case HpetDelivery.Message:
                     messages |= 1u << index;
@@ -205,23 +234,16 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         lock (_lock)
         {
             long now = _clock.Now;
-            uint fired = _chip.Expire(now);
-            messages = Fire(fired);
+            messages = Fire(_chip.Expire(now));
             UpdateLevels();
-            long next = _chip.NextExpiry(now);
-            // A guest cannot keep the timer thread busy: periods shorter than this merge.
-            if (next != HpetChip.Never)
-                _timer.Arm(fired != 0 ? Math.Max(next, now + MinimumPeriod) : next);
+            Schedule(now);
         }
         Flush(messages);
     }
 
     private void Flush(uint messages)
     {
-        if (_pitLine is not null)
-            _pitLine.Connected = !_chip.LegacyReplacement;
-        if (_rtcLine is not null)
-            _rtcLine.Connected = !_chip.LegacyReplacement;
+        ConnectLegacyLines();
         _irq0.Flush();
         _irq8.Flush();
         foreach (var pin in _pins)
@@ -230,6 +252,23 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
         {
             var (address, data) = _chip.MessageOf(BitOperations.TrailingZeroCount(messages));
             _sink.Send(new MsiMessage(address, data));
+        }
+    }
+
+    // The setting is read inside of the lock, so that the lines end as it was written last.
+    private void ConnectLegacyLines()
+    {
+        bool connected = !_chip.LegacyReplacement;
+        if (connected == Volatile.Read(ref _legacyConnected))
+            return;
+        lock (_legacyLock)
+        {
+            connected = !_chip.LegacyReplacement;
+            Volatile.Write(ref _legacyConnected, connected);
+            if (_pitLine is not null)
+                _pitLine.Connected = connected;
+            if (_rtcLine is not null)
+                _rtcLine.Connected = connected;
         }
     }
 }

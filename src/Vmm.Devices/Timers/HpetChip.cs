@@ -22,8 +22,12 @@ internal sealed class HpetChip
     /// <summary>Nanoseconds of a count.</summary>
     public const long Period = 10;
 
-    /// <summary>I/O APIC pins that a timer can drive: 16 to 23, and timer 2 also the unused ISA request 11.</summary>
+    /// <summary>I/O APIC pins that a timer can drive: 16 to 23.</summary>
     public const uint AllowedRoutes = 0x00FF0000;
+
+    // Shortest time between two interrupts of a periodic timer, counts (20 microseconds), so that a guest cannot keep the timer
+    // thread busy; shorter periods merge.
+    private const ulong MinimumPeriod = 2_000;
 
     private const ulong ConfigEnable = 1;
     private const ulong ConfigLegacy = 2;
@@ -50,7 +54,7 @@ internal sealed class HpetChip
         | ((ulong)(Period * 1_000_000) << 32);
 
     /// <summary>LEG_RT_CNF: timers 0 and 1 take over IRQ 0 and IRQ 8.</summary>
-    public bool LegacyReplacement => (_config & ConfigLegacy) != 0;
+    public bool LegacyReplacement => (Volatile.Read(ref _config) & ConfigLegacy) != 0;
 
     private bool Running => (_config & ConfigEnable) != 0;
 
@@ -285,6 +289,8 @@ internal sealed class HpetChip
         if ((timer.Config & TimerPeriodic) != 0 && timer.PeriodValue != 0)
         {
             ulong periods = (counter - target) / timer.PeriodValue + 1;
+            if (timer.PeriodValue < MinimumPeriod)
+                periods += MinimumPeriod / timer.PeriodValue;
             ulong next = target + periods * timer.PeriodValue;
             timer.Comparator = narrow ? (uint)next : next;
             timer.Target = next;

@@ -20,7 +20,7 @@ public sealed class Mc146818Rtc : IResettable, ISnapshotable<RtcState>, IDisposa
     private readonly VmClock _clock;
     private readonly TimeProvider _time;
     private readonly IVmTimer _timer;
-    private readonly InterruptOutput _output;
+    private readonly InterruptPin _output;
     private byte _index;
     private byte _highIndex;
 
@@ -34,7 +34,7 @@ public sealed class Mc146818Rtc : IResettable, ISnapshotable<RtcState>, IDisposa
         ArgumentNullException.ThrowIfNull(time);
         ArgumentNullException.ThrowIfNull(irq8);
         (_clock, _time) = (clock, time);
-        _output = new InterruptOutput(irq8);
+        _output = new InterruptPin(irq8);
         _timer = clock.CreateTimer(OnTimer);
     }
 
@@ -92,6 +92,7 @@ public sealed class Mc146818Rtc : IResettable, ISnapshotable<RtcState>, IDisposa
         lock (_lock)
         {
             _chip.Restore(state, Wall, _clock.Now);
+            _output.Restore(_chip.InterruptRequested);
             Schedule(Wall, _clock.Now);
         }
     }
@@ -165,7 +166,7 @@ public sealed class Mc146818Rtc : IResettable, ISnapshotable<RtcState>, IDisposa
         _output.Flush();
     }
 
-    private sealed class Ports(Mc146818Rtc rtc) : BytePortDevice
+    private sealed class Ports(Mc146818Rtc rtc) : ByteWideDevice
     {
         protected override byte ReadByte(uint offset) => rtc.Read(offset);
 

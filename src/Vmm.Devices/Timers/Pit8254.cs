@@ -32,7 +32,7 @@ public sealed class Pit8254 : IResettable, ISnapshotable<Pit8254State>, IDisposa
     private readonly Lock _lock = new();
     private readonly VmClock _clock;
     private readonly IVmTimer _timer;
-    private readonly InterruptOutput _output;
+    private readonly InterruptPin _output;
     private byte _systemControl;
     private long _nextRise = PitChannel.Never;
 
@@ -44,7 +44,7 @@ public sealed class Pit8254 : IResettable, ISnapshotable<Pit8254State>, IDisposa
         ArgumentNullException.ThrowIfNull(clock);
         ArgumentNullException.ThrowIfNull(irq0);
         _clock = clock;
-        _output = new InterruptOutput(irq0);
+        _output = new InterruptPin(irq0);
         _timer = clock.CreateTimer(OnTimer);
         ResetChannels();
     }
@@ -89,6 +89,8 @@ public sealed class Pit8254 : IResettable, ISnapshotable<Pit8254State>, IDisposa
             _channels[1].Restore(state.Channel1, now);
             _channels[2].Restore(state.Channel2, now);
             _systemControl = (byte)(state.SystemControl & SystemWritable);
+            _output.Restore(_channels[0].Output(now));
+            _nextRise = PitChannel.Never;
             Schedule(now);
         }
     }
@@ -193,7 +195,7 @@ public sealed class Pit8254 : IResettable, ISnapshotable<Pit8254State>, IDisposa
     private void Update(long now)
     {
         if (now >= _nextRise)
-            _output.RaiseEdge();
+            _output.Raise();
         _output.Set(_channels[0].Output(now));
         Schedule(now);
     }
@@ -229,14 +231,14 @@ public sealed class Pit8254 : IResettable, ISnapshotable<Pit8254State>, IDisposa
         _output.Flush();
     }
 
-    private sealed class CounterPorts(Pit8254 pit) : BytePortDevice
+    private sealed class CounterPorts(Pit8254 pit) : ByteWideDevice
     {
         protected override byte ReadByte(uint offset) => pit.Read(offset);
 
         protected override void WriteByte(uint offset, byte value) => pit.Write(offset, value);
     }
 
-    private sealed class SystemControlPort(Pit8254 pit) : BytePortDevice
+    private sealed class SystemControlPort(Pit8254 pit) : ByteWideDevice
     {
         protected override byte ReadByte(uint offset) => pit.ReadSystemControl();
 

@@ -132,6 +132,8 @@ internal sealed class PitChannel
         _gate = gate;
         if (rising && _mode is 1 or 5 && _loaded)
         {
+            // OUT stays as it is until the trigger is sampled.
+            _idleOutput = Output(now);
             TakeNext();
             (_start, _running) = (now + 1, true);
         }
@@ -180,8 +182,9 @@ internal sealed class PitChannel
                 return elapsed < _count ? _start + _count : Never;
             case 2:
             case 3:
-                long boundary = elapsed < 0 ? _start + _count : _start + (elapsed / _count + 1) * _count;
-                return _nextAt != Never && _nextAt < boundary ? _nextAt : boundary;
+                if (_nextAt != Never)
+                    return NextIsHalf ? _nextAt + _next / 2 : _nextAt;
+                return elapsed < 0 ? _start + _count : _start + (elapsed / _count + 1) * _count;
             default:
                 return elapsed <= _count ? _start + _count + 1 : Never;
         }
@@ -277,8 +280,7 @@ internal sealed class PitChannel
         if (_nextAt == Never || now < _nextAt)
             return;
         // In mode 3 a new count that came in the high half begins with the low one, which is half of it.
-        bool atHalf = _mode == 3 && (_nextAt - _start) % _count != 0;
-        _start = atHalf ? _nextAt - (_next + 1) / 2 : _nextAt;
+        _start = NextIsHalf ? _nextAt - (_next + 1) / 2 : _nextAt;
         _count = _next;
         _nextAt = Never;
         _next = 0;
@@ -291,6 +293,9 @@ internal sealed class PitChannel
         _next = 0;
         _nextAt = Never;
     }
+
+    // Whether the waiting count begins with the low half of mode 3.
+    private bool NextIsHalf => _mode == 3 && (_nextAt - _start) % _count != 0;
 
     private long Elapsed(long now) => !_gate && _mode is 0 or 4 ? _held : now - _start;
 
