@@ -157,9 +157,9 @@ internal static unsafe class Cpuid
             case 0x80000007:
                 return new CpuidLeaf(0, 0, 0, 1 << 8);
             case 0x80000008:
-                // WBNOINVD, SSB_NO, BTC_NO.
+                // XSAVE keeps the error pointers, WBNOINVD, SSB_NO, BTC_NO.
                 uint cores = (count - 1) & 0xFF;
-                return new CpuidLeaf(ControlRegisters.PhysicalBits | (48 << 8), (1u << 9) | (1u << 26) | (1u << 29), cores | (IdBits(count) << 12), 0);
+                return new CpuidLeaf(ControlRegisters.PhysicalBits | (48 << 8), (1u << 2) | (1u << 9) | (1u << 26) | (1u << 29), cores | (IdBits(count) << 12), 0);
             case 0x8000001D:
                 return Cache(subleaf, count);
             case 0x8000001E:

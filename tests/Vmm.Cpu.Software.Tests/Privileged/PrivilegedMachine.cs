@@ -157,7 +157,8 @@ internal sealed unsafe class PrivilegedMachine : IDisposable
         var watch = Stopwatch.StartNew();
         while (!run.IsCompleted && Volatile.Read(ref C->MpState) == (int)MpState.Runnable && watch.Elapsed < TimeSpan.FromSeconds(20))
             Thread.Yield();
-        cpu.Kick();
+        if (Volatile.Read(ref C->MpState) != (int)MpState.Shutdown)
+            cpu.Kick();
         Assert.That(run.Wait(TimeSpan.FromSeconds(20)), "The processor did not stop.");
         var exit = run.Result;
         // A kick that came behind the shutdown must not end the next run.
