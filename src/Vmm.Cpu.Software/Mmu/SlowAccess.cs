@@ -79,6 +79,8 @@ internal static unsafe class SlowAccess
                 return false;
             }
         }
+        if ((c->Dr7 & Debugging.EnableBits) != 0 && (access & Access.Supervisor) == 0)
+            Debugging.CheckData(c, linear, size, (access & Access.Write) != 0);
         if (c->DataTlb == c->EmptyTlb && size <= 8 && (linear & (ulong)(size - 1)) != 0 && (access & Access.Supervisor) == 0 && int.IsPow2(size))
         {
             Flow.SetPending(c, Vector.Ac, 0);
