@@ -16,6 +16,9 @@ VMM_EXPORT int32_t vmm_shim_version(void);
  * what is there. One locked operation. Returns 1 when replaced. */
 VMM_EXPORT int32_t vmm_compare_exchange_16(void *target, uint64_t expected[2], uint64_t low, uint64_t high);
 
+/* layout.c, for tests: the value of "sizeof TYPE", "TYPE.FIELD" or of a constant, as the system's headers have it. 1 when known. */
+VMM_EXPORT int32_t vmm_layout_find(const char *name, uint64_t *value);
+
 /* faults.c: a processor exception in [start, start + length) continues at exit. The number of the range, or a negative errno. */
 VMM_EXPORT int32_t vmm_faults_register(uintptr_t start, size_t length, uintptr_t exit);
 VMM_EXPORT void vmm_faults_unregister(int32_t number);
