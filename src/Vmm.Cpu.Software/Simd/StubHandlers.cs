@@ -81,11 +81,14 @@ internal static unsafe class StubHandlers
         byte* pinned = GuestAccess.TryPin(c, linear, op->Src);
         if (pinned != null)
             return Call(c, op, pinned) == SimdException ? FloatFault(c, op) : op + 1;
+        // A page fault comes before a SIMD exception (VCVTPS2PH), and then leaves no flags behind.
         uint mxcsr = c->Mxcsr;
-        if (Call(c, op, &c->Scratch) == SimdException)
-            return FloatFault(c, op);
-        if (SlowAccess.TryWrite(c, linear, &c->Scratch, op->Src, Access.Write))
-            return op + 1;
+        bool exception = Call(c, op, &c->Scratch) == SimdException;
+        bool accessible = exception
+            ? SlowAccess.TryReadForWrite(c, linear, &c->Scratch, op->Src)
+            : SlowAccess.TryWrite(c, linear, &c->Scratch, op->Src, Access.Write);
+        if (accessible)
+            return exception ? FloatFault(c, op) : op + 1;
         c->Mxcsr = mxcsr;
         return Flow.Fault(c, op);
     }
