@@ -94,7 +94,18 @@ internal static unsafe class X87State
         return exponent == 0x7FFF || (long)significand >= 0 ? 2 : 0;
     }
 
-    /// <summary>Lets the processor make a loaded image consistent: ES and B follow from the flags and masks.</summary>
+    /// <summary>
+    /// Lets the processor make a loaded image consistent: ES and B follow from the flags and masks. Processors without a pending exception may forget the
+    /// pointers (AMD APM vol. 2, FXSAVE), so these are kept here.
+    /// </summary>
     public static void Normalize(CpuContext* c)
-        => ((delegate* unmanaged[SuppressGCTransition]<CpuContext*, void>)SoftwareCpu.From(c).Stubs.GetX87Normalizer())(c);
+    {
+        ushort opcode = LastOpcode(c);
+        ulong instruction = LastInstruction(c);
+        ulong data = LastData(c);
+        ((delegate* unmanaged[SuppressGCTransition]<CpuContext*, void>)SoftwareCpu.From(c).Stubs.GetX87Normalizer())(c);
+        LastOpcode(c) = opcode;
+        LastInstruction(c) = instruction;
+        LastData(c) = data;
+    }
 }

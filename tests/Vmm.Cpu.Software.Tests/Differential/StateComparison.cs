@@ -55,6 +55,13 @@ internal static unsafe class StateComparison
         check("FCW", *(ushort*)native, *(ushort*)software);
         check("FSW", *(ushort*)(native + 2), *(ushort*)(software + 2));
         check("FTW", native[4], software[4]);
+        // AMD processors save the pointers only while an exception is pending (APM vol. 2, 11.4.4).
+        if ((native[2] & 0x80) != 0)
+        {
+            check("FOP", *(ushort*)(native + 6), *(ushort*)(software + 6));
+            check("FIP", *(ulong*)(native + 8), *(ulong*)(software + 8));
+            check("FDP", *(ulong*)(native + 16), *(ulong*)(software + 16));
+        }
         for (int i = 0; i < 8; i++)
         {
             check($"ST{i} significand", *(ulong*)(native + 32 + (i * 16)), *(ulong*)(software + 32 + (i * 16)));
