@@ -211,7 +211,7 @@ internal readonly unsafe struct ShlOp : IShift
         T result = Truncate<T>(x << count);
         bool cf = count <= bits && ((x >> (bits - count)) & 1) != 0;
         ulong r = Sign(result);
-        Flags.Set(c, r, cf, of: ((r >> 63) != 0) != cf, af: false);
+        Flags.Set(c, r, cf, of: ((r >> 63) != 0) != cf, af: true);
         return result;
     }
 }
@@ -225,7 +225,7 @@ internal readonly unsafe struct ShrOp : IShift
         ulong x = Zero(a);
         ulong before = x >> (count - 1);
         T result = Truncate<T>(before >> 1);
-        Flags.Set(c, Sign(result), (before & 1) != 0, of: ((before >> ((sizeof(T) * 8) - 1)) & 1) != 0, af: false);
+        Flags.Set(c, Sign(result), (before & 1) != 0, of: ((before >> ((sizeof(T) * 8) - 1)) & 1) != 0, af: true);
         return result;
     }
 }
@@ -238,7 +238,7 @@ internal readonly unsafe struct SarOp : IShift
     {
         long before = (long)Sign(a) >> (count - 1);
         T result = Truncate<T>((ulong)(before >> 1));
-        Flags.Set(c, Sign(result), (before & 1) != 0, of: false, af: false);
+        Flags.Set(c, Sign(result), (before & 1) != 0, of: false, af: true);
         return result;
     }
 }

@@ -31,6 +31,8 @@ public sealed unsafe class NativeComparisonTests
         Mnemonic.Rdrand, Mnemonic.Rdseed, Mnemonic.Rdpid, Mnemonic.Push, Mnemonic.Pop, Mnemonic.Xsavec, Mnemonic.Xsaves, Mnemonic.Xrstors,
     ];
 
+    private static readonly bool Amd = IsAmd();
+
     private readonly InstructionInfoFactory _info = new();
 
     [Test]
@@ -43,7 +45,7 @@ public sealed unsafe class NativeComparisonTests
         byte* data = (byte*)NativeMemory.AlignedAlloc(DataBytes, 64);
         var random = new Random(seed);
         var failures = new Dictionary<string, string>();
-        int tried = 0;
+        var codes = new HashSet<Code>();
         try
         {
             for (int n = 0; n < 40000; n++)
@@ -56,7 +58,7 @@ public sealed unsafe class NativeComparisonTests
                 native.Load(exact);
                 for (int k = 0; k < 6; k++)
                 {
-                    tried++;
+                    codes.Add(instruction.Code);
                     string? difference = Compare(guest, native, data, random, instruction);
                     if (difference != null)
                         failures.TryAdd(instruction.Code.ToString(), $"{instruction} ({Convert.ToHexString(exact)}): {difference}");
@@ -67,7 +69,7 @@ public sealed unsafe class NativeComparisonTests
         {
             NativeMemory.AlignedFree(data);
         }
-        Assert.That(tried, Is.GreaterThan(5000));
+        Assert.That(codes, Has.Count.GreaterThan(400));
         Assert.That(failures.Values, Is.Empty);
     }
 
@@ -114,9 +116,14 @@ public sealed unsafe class NativeComparisonTests
         return after.AsSpan().SequenceEqual(new ReadOnlySpan<byte>(data, DataBytes)) ? null : "memory differs";
     }
 
-    // Flags that the manuals leave undefined. Only the processors of one maker are known to be matched.
+    // The vendor's name in EBX, EDX, ECX of CPUID leaf 0: "AuthenticAMD".
+    private static bool IsAmd() => X86Base.CpuId(0, 0) is (_, 0x68747541, 0x444D4163, 0x69746E65);
+
+    // Flags that the manuals leave undefined. The interpreter does what AMD's processors do, so there all are compared.
     private static ulong Undefined(in Instruction instruction)
     {
+        if (Amd)
+            return 0;
         ulong flags = 0;
         RflagsBits undefined = instruction.RflagsUndefined;
         void Add(RflagsBits bit, ulong flag) => flags |= (undefined & bit) != 0 ? flag : 0;

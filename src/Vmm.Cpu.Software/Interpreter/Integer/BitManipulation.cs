@@ -33,8 +33,10 @@ internal readonly unsafe struct Bextr : ILoadOperate
             a &= (1UL << length) - 1;
         T r = Operands.Truncate<T>(a);
         Operands.Set(c, op->Dst, r);
-        // SF is undefined and follows the result; AF is set as on AMD's processors.
-        Flags.Set(c, Operands.Sign(r), cf: false, of: false, af: true);
+        // SF and AF are undefined: clear and set as on AMD's processors.
+        ulong sign = Operands.Sign(r);
+        Flags.Set(c, sign, cf: false, of: false, af: true);
+        c->FlagAux |= (uint)(sign >> 63);
         return true;
     }
 }

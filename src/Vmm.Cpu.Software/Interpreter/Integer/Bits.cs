@@ -120,8 +120,13 @@ internal readonly unsafe struct Bsf : ILoadOperate
     {
         ulong a = Operands.Zero(source);
         if (a != 0)
-            Operands.Set(c, op->Dst, Operands.Truncate<T>((ulong)BitOperations.TrailingZeroCount(a)));
-        Flags.SetLogic(c, a == 0 ? 0 : 1UL);
+        {
+            int index = BitOperations.TrailingZeroCount(a);
+            Operands.Set(c, op->Dst, Operands.Truncate<T>((ulong)index));
+            BitCounts.SetFound(c, index);
+            return true;
+        }
+        Flags.SetLogic(c, 0);
         return true;
     }
 }
@@ -135,8 +140,13 @@ internal readonly unsafe struct Bsr : ILoadOperate
     {
         ulong a = Operands.Zero(source);
         if (a != 0)
-            Operands.Set(c, op->Dst, Operands.Truncate<T>((ulong)BitOperations.Log2(a)));
-        Flags.SetLogic(c, a == 0 ? 0 : 1UL);
+        {
+            int index = BitOperations.Log2(a);
+            Operands.Set(c, op->Dst, Operands.Truncate<T>((ulong)index));
+            BitCounts.SetFound(c, index);
+            return true;
+        }
+        Flags.SetLogic(c, 0);
         return true;
     }
 }
@@ -187,6 +197,14 @@ internal readonly unsafe struct Popcnt : ILoadOperate
 
 internal static unsafe class BitCounts
 {
+    /// <summary>Flags of BSF and BSR that found a bit: ZF is clear; PF, undefined by the manual, is the index's as on AMD's processors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SetFound(CpuContext* c, int index)
+    {
+        c->FlagResult = 1;
+        c->FlagAux = (uint)(1 ^ index) << 8;
+    }
+
     /// <summary>Clears PF, which a zero result would set.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void ClearPf(CpuContext* c, bool zeroResult)

@@ -31,7 +31,8 @@ internal readonly unsafe struct Shld<TCount> : IReadModifyWrite
         }
         T value = Operands.Truncate<T>(r);
         ulong sign = Operands.Sign(value);
-        Flags.Set(c, sign, cf, cf != ((sign >> 63) != 0), af: true);
+        bool of = sizeof(T) == 2 && count >= 16 ? cf : cf != ((sign >> 63) != 0);
+        Flags.Set(c, sign, cf, of, af: true);
         return value;
     }
 }
