@@ -31,8 +31,7 @@ internal static unsafe class StackFrames
         ulong sp = c->Gpr[Rsp];
         ulong bp = c->Gpr[Rbp];
         ulong final = sp - ((ulong)sizeof(T) * (level + 1)) - op->Imm;
-        // The last word of the new frame must be writable, even when nothing is written there.
-        if (!TryProbe<T>(c, final) || !TryPush(c, ref sp, Operands.Truncate<T>(bp)))
+        if (!TryPush(c, ref sp, Operands.Truncate<T>(bp)))
             return Fault(c, op);
         ulong frame = sp;
         for (uint i = 1; i < level; i++)
@@ -44,7 +43,8 @@ internal static unsafe class StackFrames
                 return Fault(c, op);
             }
         }
-        if (level != 0 && !TryPush(c, ref sp, Operands.Truncate<T>(frame)))
+        // The last word of the new frame must be writable, even when nothing is written there.
+        if ((level != 0 && !TryPush(c, ref sp, Operands.Truncate<T>(frame))) || !TryProbe<T>(c, final))
             return Fault(c, op);
         Operands.Set(c, OperandOffset.Rbp, Operands.Truncate<T>(frame));
         SetSp(c, final);
