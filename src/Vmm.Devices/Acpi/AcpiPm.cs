@@ -2,6 +2,7 @@ using Vmm.Core.Buses;
 using Vmm.Core.Interrupts;
 using Vmm.Core.Lifecycle;
 using Vmm.Core.Time;
+using Vmm.Devices.Timers;
 
 namespace Vmm.Devices.Acpi;
 
@@ -102,7 +103,7 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
     public bool IsAcpiEnabled => (_control & ControlSciEnable) != 0;
 
     // The counter is 32 bits wide; TMR_STS is set whenever bit 31 toggles (ACPI 6.5, 4.8.2.1).
-    private ulong TimerTicks => (ulong)((Int128)_clock.Now * PmTimerFrequency / 1_000_000_000);
+    private ulong TimerTicks => (ulong)ClockRatio.TicksAt(_clock.Now, PmTimerFrequency);
 
     /// <summary>Puts the registers on the port bus.</summary>
     public void Map(Bus ports)
@@ -186,11 +187,7 @@ public sealed class AcpiPm : IResettable, ISnapshotable<AcpiPmState>, IDisposabl
             _timer.Arm(NextCarry());
     }
 
-    private long NextCarry()
-    {
-        Int128 next = (Int128)((TimerTicks >> 31) + 1) << 31;
-        return (long)((next * 1_000_000_000 + (PmTimerFrequency - 1)) / PmTimerFrequency);
-    }
+    private long NextCarry() => ClockRatio.TimeOf((long)((TimerTicks >> 31) + 1) << 31, PmTimerFrequency);
 
     private void OnTimer()
     {

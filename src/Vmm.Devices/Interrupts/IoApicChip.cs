@@ -52,7 +52,7 @@ internal sealed class IoApicChip
             _pending |= bit; // An edge on a masked pin is lost (82093AA, 3.2.4, bit 16).
     }
 
-    /// <summary>EOI of a vector, by a broadcast or the EOI register: level-sensitive pins that are still asserted interrupt again.</summary>
+    /// <summary>EOI of a vector, by a broadcast or the EOI register: level pins that are still asserted interrupt again.</summary>
     public void EndOfInterrupt(byte vector)
     {
         for (int pin = 0; pin < PinCount; pin++)

@@ -90,5 +90,6 @@ public sealed partial class LocalApic
             throw new InvalidDataException($"The saved state of local APIC {Id} has a reserved vector pending.");
     }
 
-    private static uint Get(ReadOnlySpan<byte> page, uint register) => BinaryPrimitives.ReadUInt32LittleEndian(page[((int)register * 16)..]);
+    private static uint Get(ReadOnlySpan<byte> page, uint register) =>
+        BinaryPrimitives.ReadUInt32LittleEndian(page[((int)register * 16)..]);
 }

@@ -42,7 +42,8 @@ public sealed class Hpet : IBusDevice, IResettable, ISnapshotable<HpetState>, ID
     /// <param name="sink">Takes the MSIs.</param>
     /// <param name="pitLine">The PIT's line, cut under legacy replacement.</param>
     /// <param name="rtcLine">The RTC's line, cut under legacy replacement.</param>
-    public Hpet(VmClock clock, InterruptRouter router, IMsiSink sink, GatedInterruptLine? pitLine = null, GatedInterruptLine? rtcLine = null)
+    public Hpet(
+        VmClock clock, InterruptRouter router, IMsiSink sink, GatedInterruptLine? pitLine = null, GatedInterruptLine? rtcLine = null)
     {
         ArgumentNullException.ThrowIfNull(clock);
         ArgumentNullException.ThrowIfNull(router);

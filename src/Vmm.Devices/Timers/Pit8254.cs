@@ -110,13 +110,9 @@ public sealed class Pit8254 : IResettable, ISnapshotable<Pit8254State>, IDisposa
 
     private long Now() => ToClocks(_clock.Now);
 
-    private static long ToClocks(long nanoseconds) => (long)((Int128)nanoseconds * Frequency / 1_000_000_000);
+    private static long ToClocks(long nanoseconds) => ClockRatio.TicksAt(nanoseconds, Frequency);
 
-    private static long ToNanoseconds(long clocks)
-    {
-        Int128 time = ((Int128)clocks * 1_000_000_000 + (Frequency - 1)) / Frequency;
-        return time > long.MaxValue ? long.MaxValue : (long)time;
-    }
+    private static long ToNanoseconds(long clocks) => ClockRatio.TimeOf(clocks, Frequency);
 
     private byte Read(uint offset)
     {

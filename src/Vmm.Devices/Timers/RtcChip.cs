@@ -150,8 +150,7 @@ internal sealed class RtcChip
         long period = PeriodTicks;
         if ((_registerB & BPeriodic) != 0 && period != 0)
         {
-            Int128 next = ((Int128)(Ticks(oscillator) / period + 1) * period * Second + 32767) / 32768;
-            wait = (long)(next - oscillator);
+            wait = ClockRatio.TimeOf((Ticks(oscillator) / period + 1) * period, 32768) - oscillator;
         }
         if (!Running)
             return wait;
@@ -195,7 +194,7 @@ internal sealed class RtcChip
         }
     }
 
-    private static long Ticks(long oscillator) => (long)((Int128)oscillator * 32768 / Second);
+    private static long Ticks(long oscillator) => ClockRatio.TicksAt(oscillator, 32768);
 
     private static long FloorSecond(long time) => time >= 0 ? time / Second : (time - (Second - 1)) / Second;
 
