@@ -20,6 +20,7 @@ internal sealed partial class Uart16550
             ModemInputs = (byte)_modemInputs,
             Scratch = _scratch,
             Received = received,
+            LastReceived = _lastReceived,
             ReceivedErrors = errors,
             Transmit = transmit,
             TransmitterShift = _shiftBusy ? _shift : null,
@@ -43,6 +44,7 @@ internal sealed partial class Uart16550
         _modemInputs = (ModemStatus)state.ModemInputs;
         _scratch = state.Scratch;
         _receiver.Restore(state.Received, state.ReceivedErrors);
+        _lastReceived = state.LastReceived;
         state.Transmit.CopyTo(_transmit, 0);
         (_transmitHead, _transmitCount) = (0, state.Transmit.Length);
         (_shift, _shiftBusy) = (state.TransmitterShift ?? 0, state.TransmitterShift is not null);

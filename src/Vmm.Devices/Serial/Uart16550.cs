@@ -27,6 +27,7 @@ internal sealed partial class Uart16550
     private readonly byte[] _transmit = new byte[TransmitterDepth];
     private int _transmitHead;
     private int _transmitCount;
+    private byte _lastReceived;
     private byte _shift;
     private bool _shiftBusy;
 
@@ -195,9 +196,11 @@ internal sealed partial class Uart16550
 
     private byte ReadReceiverBuffer()
     {
+        // The receiver buffer register of character mode keeps its character; an empty FIFO has none.
         if (_receiver.Count == 0)
-            return 0;
+            return FifoEnabled ? (byte)0 : _lastReceived;
         byte value = _receiver.Pop();
+        _lastReceived = value;
         _errors |= _receiver.TopErrors;
         _timeoutPending = false;
         TimeoutRestart = true;

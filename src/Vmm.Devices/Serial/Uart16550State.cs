@@ -36,6 +36,9 @@ public sealed record Uart16550State
     /// <summary>Characters in the receiver, oldest first; at most 16.</summary>
     public byte[] Received { get; init; } = [];
 
+    /// <summary>The character last read.</summary>
+    public byte LastReceived { get; init; }
+
     /// <summary>Errors of each of <see cref="Received"/>, as bits of the line status register.</summary>
     public byte[] ReceivedErrors { get; init; } = [];
 
