@@ -220,6 +220,21 @@ internal static class AddressMap
     /// <param name="pin">0 for INTA to 3 for INTD.</param>
     public static int PciGsi(int device, int pin) => PciGsiBase + ((device + pin) % PciGsiCount);
 
+    /// <summary>The ISA interrupt that a PCI device's pin drives as well, for operating systems that use the 8259s.</summary>
+    public static int PciIsaIrq(int device, int pin) => PciWireIsaIrq((device + pin) % PciGsiCount);
+
+    /// <summary>The ISA interrupt behind one of the eight wires of PCI: 10 and 11 in turn.</summary>
+    public static int PciWireIsaIrq(int wire) => 10 + (wire & 1);
+
+    /// <summary>Edge/level bits of the slave 8259 that make IRQ 10 and 11 level-triggered.</summary>
+    public const byte PciEdgeLevel = 0x0C;
+
+    /// <summary>PCI device number of the random number generator; disks follow.</summary>
+    public const int PciRandomSlot = 1;
+
+    /// <summary>First port that PCI devices are given.</summary>
+    public const ushort PciPorts = 0x1000;
+
     /// <summary>Bytes of RAM below the hole.</summary>
     public static ulong LowMemorySize(ulong memory) => Math.Min(memory, LowMemoryLimit);
 

@@ -73,6 +73,8 @@ public sealed partial class VirtualMachine
                 LogHung(Name);
             }
             _board.Clock.Pause();
+            if (!_memoryInUse)
+                _board.Devices.Pause();
             _state = VirtualMachineState.Stopped;
         }
         foreach (var backend in Backends())
@@ -108,6 +110,7 @@ public sealed partial class VirtualMachine
     private void Run()
     {
         _state = VirtualMachineState.Running;
+        _board.Devices.Resume();
         _board.Clock.Resume();
         try
         {
@@ -131,6 +134,7 @@ public sealed partial class VirtualMachine
             throw error;
         }
         _board.Clock.Pause();
+        _board.Devices.Pause();
     }
 
     // With the lifecycle lock held.

@@ -10,8 +10,11 @@ using Vmm.Devices.Debug;
 using Vmm.Devices.Firmware;
 using Vmm.Devices.Input;
 using Vmm.Devices.Interrupts;
+using Vmm.Devices.Pci;
 using Vmm.Devices.Serial;
 using Vmm.Devices.Timers;
+using Vmm.Devices.Virtio;
+using Vmm.Devices.Virtio.Block;
 using Vmm.Machine.Firmware;
 
 namespace Vmm.Machine.Pc;
@@ -19,6 +22,9 @@ namespace Vmm.Machine.Pc;
 /// <summary>The devices of the board <c>pc</c>, wired and on their buses.</summary>
 internal sealed class PcDevices : IAsyncDisposable
 {
+    // More queues than this only cost memory: what is behind them is one disk.
+    private const int MaximumDiskQueues = 4;
+
     private readonly List<IResettable> _resettable = [];
     private readonly List<IDisposable> _disposable = [];
     private readonly VirtualMachineOptions _options;
@@ -44,7 +50,9 @@ internal sealed class PcDevices : IAsyncDisposable
         AddTimers();
         Pm = Add(new AcpiPm(clock, Interrupts.Router.CreateLine(AcpiPm.SciInterrupt), control));
         Pm.Map(ports);
+        Pci = Add(CreatePciBus());
         AddChipset();
+        AddVirtioDevices(loggerFactory);
         AddSerialPorts();
         FirmwareConfig = AddFirmwareConfig(map);
         AddDebugDevices(loggerFactory);
@@ -59,6 +67,9 @@ internal sealed class PcDevices : IAsyncDisposable
     /// <summary>ACPI fixed hardware: the power button.</summary>
     public AcpiPm Pm { get; }
 
+    /// <summary>PCI bus 0.</summary>
+    public PciBus Pci { get; }
+
     /// <summary>RTC and CMOS.</summary>
     public Mc146818Rtc Rtc { get; private set; } = null!;
 
@@ -71,7 +82,23 @@ internal sealed class PcDevices : IAsyncDisposable
         foreach (var device in _resettable)
             device.Reset();
         Cmos.Write(Rtc, _options.Memory, _options.Cpus);
+        _ports.Write(AddressMap.PicElcr + 1, 1, AddressMap.PciEdgeLevel);
+        Pci.AssignResources(
+            new PciResourceWindows(
+                AddressMap.Pci32Window,
+                AddressMap.Pci32WindowSize,
+                AddressMap.PciPorts,
+                0x1_0000 - AddressMap.PciPorts,
+                AddressMap.Pci64Window(_options.Memory),
+                AddressMap.Pci64WindowSize),
+            static wire => (byte)AddressMap.PciWireIsaIrq(wire));
     }
+
+    /// <summary>Lets requests in flight end, and starts none. While no vCPU runs.</summary>
+    public void Pause() => Pci.Pause();
+
+    /// <summary>Lets devices work again.</summary>
+    public void Resume() => Pci.Resume();
 
     /// <summary>Stops the devices. The backends that they were given belong to the machine's owner.</summary>
     public ValueTask DisposeAsync()
@@ -93,12 +120,38 @@ internal sealed class PcDevices : IAsyncDisposable
 
     private void AddChipset()
     {
-        Add(new ResetControlPort(_control)).Map(_ports);
+        Add(new ResetControlPort(_control, Pci.ConfigPorts)).Map(_ports, PciBus.ConfigPortCount);
         Add(new SystemControlPortA(_control)).Map(_ports);
         Add(new DmaControllers()).Map(_ports);
         Add(new PostCodePort()).Map(_ports);
         var router = Interrupts.Router;
         Add(new I8042(router.CreateIsaLine(AddressMap.KeyboardIrq), router.CreateIsaLine(AddressMap.MouseIrq), _control)).Map(_ports);
+    }
+
+    // Each INTx wire drives its own I/O APIC pin, and one of two ISA interrupts for systems that use the 8259s.
+    private PciBus CreatePciBus()
+    {
+        var lines = new IInterruptLine[AddressMap.PciGsiCount];
+        for (int wire = 0; wire < lines.Length; wire++)
+        {
+            lines[wire] = Interrupts.Router.CreateLine(AddressMap.PciGsiBase + wire);
+            Interrupts.Router.RoutePci(AddressMap.PciGsiBase + wire, AddressMap.PciWireIsaIrq(wire));
+        }
+        var bus = new PciBus(_ports, _mmio, Interrupts.Apics, lines);
+        bus.MapEcam(AddressMap.Ecam);
+        return bus;
+    }
+
+    private void AddVirtioDevices(ILoggerFactory loggerFactory)
+    {
+        Pci.Add(AddressMap.PciRandomSlot, new VirtioPciDevice(Pci.MsiSink, new VirtioRng(_memory, loggerFactory.CreateLogger<VirtioRng>())));
+        var logger = loggerFactory.CreateLogger<VirtioBlock>();
+        int queues = Math.Min(_options.Cpus, MaximumDiskQueues);
+        foreach (var disk in _options.Disks)
+        {
+            var options = new VirtioBlockOptions { Id = disk.Id, Queues = queues };
+            Pci.Add(new VirtioPciDevice(Pci.MsiSink, new VirtioBlock(_memory, disk.Backend, options, logger)));
+        }
     }
 
     private void AddSerialPorts()

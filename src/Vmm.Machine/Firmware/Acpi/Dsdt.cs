@@ -50,18 +50,20 @@ internal static class Dsdt
             .DWordMemory(AddressMap.Pci32Window, AddressMap.Pci32WindowSize)
             .DWordMemory(AddressMap.Pci32UpperWindow, AddressMap.Pci32UpperWindowSize)
             .QWordMemory(AddressMap.Pci64Window(options.Memory), AddressMap.Pci64WindowSize)))
-        .Name("_PRT", a => AddRouting(a, options.PciSlots))
+        .Name("PRTP", a => AddRouting(a, options.PciSlots, AddressMap.PciIsaIrq))
+        .Name("PRTA", a => AddRouting(a, options.PciSlots, AddressMap.PciGsi))
+        .Method("_PRT", 0, m => m.If(c => c.Path(@"\PICF"), then => then.Return(a => a.Path("PRTA"))).Return(a => a.Path("PRTP")))
         .Method("_OSC", 4, AddOperatingSystemCapabilities, serialized: true));
 
     // PCI routing table (6.2.13): device << 16 | all functions, pin, 0 for a hard-wired global interrupt, its number.
-    private static void AddRouting(AmlBuilder aml, int slots)
+    private static void AddRouting(AmlBuilder aml, int slots, Func<int, int, int> interrupt)
     {
         var entries = new List<Action<AmlBuilder>>();
         for (int device = 0; device < Math.Min(slots, 32); device++)
         {
             for (int pin = 0; pin < 4; pin++)
             {
-                ulong address = ((ulong)device << 16) | 0xFFFF, p = (ulong)pin, gsi = (ulong)AddressMap.PciGsi(device, pin);
+                ulong address = ((ulong)device << 16) | 0xFFFF, p = (ulong)pin, gsi = (ulong)interrupt(device, pin);
                 entries.Add(e => e.Package(address, p, 0, gsi));
             }
         }
