@@ -18,7 +18,7 @@ internal static partial class MachineRunner
         ILogger logger = logs.CreateLogger("vmm");
         using SystemdNotifier systemd = SystemdNotifier.FromEnvironment();
         // Before the machine: a signal that comes while it is being built is kept and acted upon.
-        using ShutdownSignals signals = new();
+        ShutdownSignals signals = new();
         await using HostedMachine hosted = HostedMachine.Create(settings, logs);
         VirtualMachine machine = hosted.Machine;
         long begin = Stopwatch.GetTimestamp();
@@ -39,6 +39,7 @@ internal static partial class MachineRunner
         systemd.Stopping("The guest has ended");
         await ended.CancelAsync().ConfigureAwait(false);
         await watchdog.ConfigureAwait(false);
+        GC.KeepAlive(signals);
         return ToStatus(result, logger);
     }
 

@@ -1,13 +1,24 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 
 namespace Vmm.Cli;
 
-/// <summary>SIGTERM, SIGINT and SIGHUP as requests to end: the first asks the guest, the second does not.</summary>
-internal sealed class ShutdownSignals : IDisposable
+/// <summary>
+/// SIGTERM, SIGINT and SIGHUP as requests to end: the first asks the guest, the second does not. They stay taken until the process
+/// ends, so that one that comes late does not spoil the exit status.
+/// </summary>
+internal sealed class ShutdownSignals
 {
+    /// <summary>
+    /// A second signal this soon is the same request: timeout(1), sudo and a terminal's Ctrl-C reach a process twice, by itself and
+    /// through its group.
+    /// </summary>
+    private static readonly TimeSpan Echo = TimeSpan.FromMilliseconds(500);
+
     private readonly TaskCompletionSource<string> _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _second = new();
     private readonly PosixSignalRegistration[] _registrations;
+    private long _firstTime;
 
     internal ShutdownSignals()
     {
@@ -20,26 +31,16 @@ internal sealed class ShutdownSignals : IDisposable
     /// <summary>Cancelled by the second signal.</summary>
     internal CancellationToken Second => _second.Token;
 
-    public void Dispose()
-    {
-        foreach (PosixSignalRegistration registration in _registrations)
-            registration.Dispose();
-        _second.Dispose();
-    }
-
     private void OnSignal(PosixSignalContext context)
     {
         // Keeps the runtime from ending the process.
         context.Cancel = true;
-        if (_first.TrySetResult(context.Signal.ToString()))
+        long now = Stopwatch.GetTimestamp();
+        long first = Interlocked.CompareExchange(ref _firstTime, now, 0);
+        if (first == 0)
+            _first.TrySetResult(context.Signal.ToString());
+        if (first == 0 || Stopwatch.GetElapsedTime(first, now) < Echo)
             return;
-        try
-        {
-            _second.Cancel();
-        }
-        catch (ObjectDisposedException)
-        {
-            // The machine has ended in the meantime.
-        }
+        _second.Cancel();
     }
 }

@@ -1,8 +1,10 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Vmm.Block;
 using Vmm.Core.Cpu;
 using Vmm.Core.Lifecycle;
 using Vmm.Cpu.Software;
+using Vmm.Devices.Serial;
 using Vmm.Hosting.Configuration;
 using Vmm.Machine;
 
@@ -30,19 +32,50 @@ public sealed class HostedMachine : IAsyncDisposable
         if (settings.Validate() is [string fault, ..])
             throw new ConfigurationException(fault);
         ILoggerFactory logs = loggerFactory ?? NullLoggerFactory.Instance;
+        VirtualMachineOptions options = settings.Machine;
+        int givenDisks = options.Disks.Count;
+        ICharacterBackend? givenSerial = options.Serial;
         QuitRequest quit = new();
-        settings.Machine.Serial = SerialLines.Open(settings.Serial, quit.Raise, logs.CreateLogger<HostedMachine>());
+        List<IBlockBackend> opened = [];
         try
         {
-            VirtualMachine machine = VirtualMachine.Create(settings.Machine, ChooseEngine(settings.Accelerator), logs);
+            foreach (DiskOptions disk in settings.Disks)
+            {
+                opened.Add(OpenDisk(disk));
+                options.Disks.Add(new VirtualDisk(opened[^1], disk.Id ?? ""));
+            }
+            options.Serial ??= SerialLines.Open(settings.Serial, quit.Raise, logs.CreateLogger<HostedMachine>());
+            VirtualMachine machine = VirtualMachine.Create(options, ChooseEngine(settings.Accelerator), logs);
             quit.Machine = machine;
             return new HostedMachine(settings, machine);
         }
         catch
         {
             // The machine owns what it was given only once it exists.
-            settings.Machine.Serial?.Dispose();
+            if (givenSerial is null)
+                options.Serial?.Dispose();
+            foreach (IBlockBackend disk in opened)
+                disk.DisposeAsync().AsTask().GetAwaiter().GetResult();
             throw;
+        }
+        finally
+        {
+            // The settings stay as they were, for another machine.
+            options.Serial = givenSerial;
+            while (options.Disks.Count > givenDisks)
+                options.Disks.RemoveAt(givenDisks);
+        }
+    }
+
+    private static IBlockBackend OpenDisk(DiskOptions disk)
+    {
+        try
+        {
+            return DiskImage.Open(disk);
+        }
+        catch (VmmException e)
+        {
+            throw new VmmException($"--disk: {e.Message}", e);
         }
     }
 

@@ -25,7 +25,7 @@ public sealed class UsageTests
         yield return Mistake("--memory", "run", "--kernel", "k", "--memory", "lots");
         yield return Mistake("--accel.*KVM", "run", "--kernel", "k", "--accel", "kvm");
         yield return Mistake("--accel", "run", "--kernel", "k", "--accel", "xen");
-        yield return Mistake("--disk.*path=", "run", "--kernel", "k", "--disk", "a.raw");
+        yield return Mistake("--disk.*'a.raw'", "run", "--kernel", "k", "--disk", "a.raw");
         yield return Mistake("--disk.*'fromat'", "run", "--kernel", "k", "--disk", "path=a,fromat=raw");
         yield return Mistake("--serial", "run", "--kernel", "k", "--serial", "tcp:5");
         yield return Mistake("--boot-protocol", "run", "--kernel", "k", "--boot-protocol", "bios");

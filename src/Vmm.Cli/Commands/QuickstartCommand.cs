@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Vmm.Block;
 using Vmm.Hosting.Configuration;
 using Vmm.Hosting.Quickstart;
 
@@ -42,7 +43,7 @@ internal static class QuickstartCommand
             written.Kernel = assets.Kernel;
             written.Initrd = assets.Initrd;
             written.Append = assets.CommandLine;
-            written.Disk = [new DiskSettings(assets.Disk)];
+            written.Disk = [new DiskOptions { Path = assets.Disk, Format = "raw" }];
             if (parsed.GetValue(prepareOnly))
             {
                 Console.WriteLine($"vmm run --kernel {assets.Kernel} --initrd {assets.Initrd} --append '{assets.CommandLine}' --disk path={assets.Disk}");

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using Vmm.Block;
+using Vmm.Core.Lifecycle;
 using Vmm.Hosting.Configuration;
 
 namespace Vmm.Cli.Commands;
@@ -72,20 +74,20 @@ internal sealed class RunOptions
         return written;
     }
 
-    private List<DiskSettings>? ReadDisks(ParseResult parsed)
+    private List<DiskOptions>? ReadDisks(ParseResult parsed)
     {
         if (parsed.GetValue(_disk) is not { Length: > 0 } texts)
             return null;
-        List<DiskSettings> disks = [];
+        List<DiskOptions> disks = [];
         foreach (string text in texts)
         {
             try
             {
-                disks.Add(DiskSettings.Parse(text));
+                disks.Add(DiskOptions.Parse(text));
             }
-            catch (ConfigurationException e)
+            catch (VmmException e)
             {
-                throw new ConfigurationException($"--disk: {e.Message}", e);
+                throw new ConfigurationException(e.Message, e);
             }
         }
         return disks;

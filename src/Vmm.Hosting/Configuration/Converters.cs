@@ -1,6 +1,8 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Vmm.Block;
+using Vmm.Core.Lifecycle;
 
 namespace Vmm.Hosting.Configuration;
 
@@ -18,11 +20,13 @@ internal sealed class TextConverter : JsonConverter<string>
 }
 
 /// <summary>A list of disks, or one; each as text or as an object.</summary>
-internal sealed class DiskListConverter : JsonConverter<IList<DiskSettings>>
+internal sealed class DiskListConverter : JsonConverter<IList<DiskOptions>>
 {
-    public override IList<DiskSettings> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    private static readonly string[] Members = ["path", "format", "readonly", "id"];
+
+    public override IList<DiskOptions> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
-        List<DiskSettings> disks = [];
+        List<DiskOptions> disks = [];
         if (reader.TokenType != JsonTokenType.StartArray)
         {
             disks.Add(ReadOne(ref reader));
@@ -33,14 +37,15 @@ internal sealed class DiskListConverter : JsonConverter<IList<DiskSettings>>
         return disks;
     }
 
-    public override void Write(Utf8JsonWriter writer, IList<DiskSettings> value, JsonSerializerOptions options)
+    public override void Write(Utf8JsonWriter writer, IList<DiskOptions> value, JsonSerializerOptions options)
     {
         writer.WriteStartArray();
-        foreach (DiskSettings disk in value)
+        foreach (DiskOptions disk in value)
         {
             writer.WriteStartObject();
             writer.WriteString("path", disk.Path);
-            writer.WriteString("format", disk.Format);
+            if (disk.Format is not null)
+                writer.WriteString("format", disk.Format);
             writer.WriteBoolean("readonly", disk.ReadOnly);
             if (disk.Id is not null)
                 writer.WriteString("id", disk.Id);
@@ -49,26 +54,25 @@ internal sealed class DiskListConverter : JsonConverter<IList<DiskSettings>>
         writer.WriteEndArray();
     }
 
-    private static DiskSettings ReadOne(ref Utf8JsonReader reader)
+    private static DiskOptions ReadOne(ref Utf8JsonReader reader)
     {
         try
         {
             if (reader.TokenType == JsonTokenType.String)
-                return DiskSettings.Parse(reader.GetString()!);
+                return DiskOptions.Parse(reader.GetString()!);
             if (reader.TokenType != JsonTokenType.StartObject)
                 throw new JsonException();
             return ReadObject(ref reader);
         }
-        catch (ConfigurationException e)
+        catch (VmmException e)
         {
             throw new JsonException(null, e);
         }
     }
 
-    private static DiskSettings ReadObject(ref Utf8JsonReader reader)
+    private static DiskOptions ReadObject(ref Utf8JsonReader reader)
     {
-        string? path = null, format = null, id = null;
-        bool readOnly = false;
+        DiskOptions disk = new();
         while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
         {
             string name = reader.GetString()!;
@@ -76,24 +80,25 @@ internal sealed class DiskListConverter : JsonConverter<IList<DiskSettings>>
             switch (name)
             {
                 case "path":
-                    path = ReadText(ref reader, name);
+                    disk.Path = ReadText(ref reader, name);
                     break;
                 case "format":
-                    format = ReadText(ref reader, name);
+                    disk.Format = ReadText(ref reader, name);
                     break;
                 case "id":
-                    id = ReadText(ref reader, name);
+                    disk.Id = ReadText(ref reader, name);
                     break;
                 case "readonly":
-                    readOnly = reader.TokenType is JsonTokenType.True or JsonTokenType.False
+                    disk.ReadOnly = reader.TokenType is JsonTokenType.True or JsonTokenType.False
                         ? reader.GetBoolean()
                         : throw new ConfigurationException("readonly is true or false.");
                     break;
                 default:
-                    throw DiskSettings.Unknown(name);
+                    throw new ConfigurationException(
+                        $"'{name}' is no member of a disk; it has {string.Join(", ", Members)}.{Spelling.Suggestion(name, Members)}");
             }
         }
-        return DiskSettings.Checked(path, format, readOnly, id);
+        return disk.Validate() is string fault ? throw new ConfigurationException(fault) : disk;
     }
 
     private static string ReadText(ref Utf8JsonReader reader, string name) =>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Vmm.Block;
 
 namespace Vmm.Hosting.Configuration;
 
@@ -31,7 +32,7 @@ public sealed class MachineConfiguration
 
     /// <summary>Disks, in order; each as text <c>path=F[,format=raw][,readonly][,id=ID]</c> or as an object of those members.</summary>
     [JsonConverter(typeof(DiskListConverter))]
-    public IList<DiskSettings>? Disk { get; set; }
+    public IList<DiskOptions>? Disk { get; set; }
 
     /// <summary><c>stdio</c>, <c>none</c>, <c>file:F</c>, <c>unix:F</c> or <c>pty</c>.</summary>
     public string? Serial { get; set; }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using Vmm.Core.Lifecycle;
 
 namespace Vmm.Hosting.Configuration;
 
@@ -42,7 +43,7 @@ public static class MachineConfigurationFile
         {
             configuration = JsonSerializer.Deserialize(json, MachineConfigurationContext.Default.MachineConfiguration);
         }
-        catch (JsonException e) when (e.InnerException is ConfigurationException inner)
+        catch (JsonException e) when (e.InnerException is VmmException inner)
         {
             throw new ConfigurationException($"--config: '{path}'{Place(e)}: \"{Member(e)}\": {inner.Message}", e);
         }

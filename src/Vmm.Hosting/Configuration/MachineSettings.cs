@@ -1,5 +1,6 @@
 using System.Globalization;
 using Microsoft.Extensions.Logging;
+using Vmm.Block;
 using Vmm.Machine;
 
 namespace Vmm.Hosting.Configuration;
@@ -31,7 +32,7 @@ public sealed class MachineSettings
     public Accelerator Accelerator { get; set; }
 
     /// <summary>Disks, in the order in which the guest finds them.</summary>
-    public IList<DiskSettings> Disks { get; } = [];
+    public IList<DiskOptions> Disks { get; } = [];
 
     /// <summary>The first serial port's other end. Default <see cref="SerialKind.Stream"/>: <see cref="VirtualMachine.Console"/>, which must be read.</summary>
     public SerialSettings Serial { get; set; } = new(SerialKind.Stream);
@@ -54,7 +55,7 @@ public sealed class MachineSettings
             Serial = ParseSerial(written.Serial ?? "stdio"),
             LogLevel = written.LogLevel is null ? LogLevel.Warning : (LogLevel)Choice("--log-level", written.LogLevel, Levels),
         };
-        foreach (DiskSettings disk in written.Disk ?? [])
+        foreach (DiskOptions disk in written.Disk ?? [])
             settings.Disks.Add(disk);
         settings.Machine.Kernel = written.Kernel;
         settings.Machine.Initrd = written.Initrd;
@@ -81,10 +82,10 @@ public sealed class MachineSettings
             faults.Add($"--accel: {(int)Accelerator} is unknown; give auto, kvm or software.");
         if (Accelerator == Accelerator.Kvm)
             faults.Add("--accel: the KVM engine is not in this build; give 'software' or 'auto'.");
-        foreach (DiskSettings disk in Disks)
+        foreach (DiskOptions disk in Disks)
         {
-            if (string.IsNullOrEmpty(disk.Path))
-                faults.Add("--disk: a disk needs path=FILE.");
+            if (disk.Validate() is string fault)
+                faults.Add($"--disk: '{disk.Path}': {fault}");
         }
         string? twice = Disks.Where(d => d.Id is not null).GroupBy(d => d.Id).FirstOrDefault(g => g.Count() > 1)?.Key;
         if (twice is not null)

@@ -1,4 +1,5 @@
 using System.Text;
+using Vmm.Block;
 using Vmm.Hosting.Configuration;
 using Vmm.Machine;
 
@@ -31,7 +32,9 @@ public sealed class MachineConfigurationFileTests
             Assert.That(settings.Machine.Memory, Is.EqualTo(1UL << 30));
             Assert.That(settings.Machine.Cpus, Is.EqualTo(2));
             Assert.That(settings.Accelerator, Is.EqualTo(Accelerator.Software));
-            Assert.That(settings.Disks, Is.EqualTo(new[] { new DiskSettings("a.raw", ReadOnly: true), new DiskSettings("b.raw", Id: "data") }));
+            Assert.That(
+                settings.Disks.Select(d => (d.Path, d.Format, d.ReadOnly, d.Id)),
+                Is.EqualTo(new[] { ("a.raw", null, true, null), ("b.raw", "raw", false, "data") }));
             Assert.That(settings.Serial, Is.EqualTo(new SerialSettings(SerialKind.File, "/tmp/x")));
             Assert.That(settings.Machine.Name, Is.EqualTo("web"));
             Assert.That(settings.LogLevel, Is.EqualTo(Microsoft.Extensions.Logging.LogLevel.Debug));
@@ -64,7 +67,7 @@ public sealed class MachineConfigurationFileTests
     [TestCase("{\n \"cpus\": [1] }", "\"cpus\"", "line 2")]
     [TestCase("""{ "watchdog": "yes" }""", "\"watchdog\"", "wrong kind")]
     [TestCase("""{ "disk": [5] }""", "\"disk", "wrong kind")]
-    [TestCase("""{ "disk": "a.raw" }""", "\"disk\"", "path=FILE")]
+    [TestCase("""{ "disk": "a.raw" }""", "\"disk\"", "a.raw")]
     [TestCase("""{ "disk": [{ "path": "a", "fromat": "raw" }] }""", "'fromat'", "'format'")]
     [TestCase("""{ "disk": [{ "path": 5 }] }""", "\"disk", "path is a text")]
     [TestCase("""{ "disk": [{ "path": ["a"] }] }""", "\"disk", "path is a text")]
@@ -84,7 +87,7 @@ public sealed class MachineConfigurationFileTests
     public void TheOptionsGivenWinOverTheFile()
     {
         MachineConfiguration file = Parse(Everything);
-        file.Override(new MachineConfiguration { Memory = "2G", NoReboot = false, Disk = [new DiskSettings("c.raw")] });
+        file.Override(new MachineConfiguration { Memory = "2G", NoReboot = false, Disk = [new DiskOptions { Path = "c.raw" }] });
         MachineSettings settings = MachineSettings.Create(file);
         Assert.Multiple(() =>
         {

@@ -1,3 +1,4 @@
+using Vmm.Block;
 using Vmm.Hosting.Configuration;
 
 namespace Vmm.Hosting.Tests.Configuration;
@@ -25,7 +26,8 @@ public sealed class MachineSettingsTests
         yield return Case("--boot-protocol", c => c.BootProtocol = "bios");
         foreach (string timeout in (string[])["", "-1", "soon", "1e9", "NaN", "86401"])
             yield return Case("--stop-timeout", c => c.StopTimeout = timeout);
-        yield return Case("--disk", c => c.Disk = [new DiskSettings("a", Id: "x"), new DiskSettings("b", Id: "x")]);
+        yield return Case("--disk", c => c.Disk = [new DiskOptions { Path = "a", Id = "x" }, new DiskOptions { Path = "b", Id = "x" }]);
+        yield return Case("--disk", c => c.Disk = [new DiskOptions()]);
     }
 
     private static TestCaseData Case(string option, Action<MachineConfiguration> change) => new(option, change);
