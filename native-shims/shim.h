@@ -16,6 +16,9 @@ VMM_EXPORT int32_t vmm_shim_version(void);
  * what is there. One locked operation. Returns 1 when replaced. */
 VMM_EXPORT int32_t vmm_compare_exchange_16(void *target, uint64_t expected[2], uint64_t low, uint64_t high);
 
+/* XCR0: which state components the kernel has enabled. Only where CPUID reports OSXSAVE. */
+VMM_EXPORT uint64_t vmm_xgetbv(void);
+
 /* layout.c, for tests: the value of "sizeof TYPE", "TYPE.FIELD" or of a constant, as the system's headers have it. 1 when known. */
 VMM_EXPORT int32_t vmm_layout_find(const char *name, uint64_t *value);
 

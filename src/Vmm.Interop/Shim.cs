@@ -20,4 +20,8 @@ public static partial class Shim
     [LibraryImport(Library, EntryPoint = "vmm_compare_exchange_16")]
     [SuppressGCTransition]
     public static unsafe partial int CompareExchange16(void* target, ulong* expected, ulong low, ulong high);
+
+    /// <summary>XCR0 of the host. Only where CPUID reports OSXSAVE (leaf 1, ECX bit 27).</summary>
+    [LibraryImport(Library, EntryPoint = "vmm_xgetbv")]
+    public static partial ulong GetXcr0();
 }

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics.X86;
+using Vmm.Interop;
 
 namespace Vmm.Cpu.Software.Simd;
 
@@ -10,7 +11,8 @@ internal static class HostFeatures
 {
     private static readonly (int Ecx, int Edx) Leaf1 = Read1();
     private static readonly int Leaf7Ebx = Read7();
-    private static readonly bool YmmEnabled = System.Runtime.Intrinsics.X86.Avx.IsSupported;
+    // Not Avx.IsSupported, which tells what the executable was compiled for: the stubs need only the processor and the kernel.
+    private static readonly bool YmmEnabled = (Leaf1.Ecx & (1 << 27)) != 0 && (Shim.GetXcr0() & 6) == 6;
 
     /// <summary>SSE3.</summary>
     public static bool Sse3 => (Leaf1.Ecx & (1 << 0)) != 0;
