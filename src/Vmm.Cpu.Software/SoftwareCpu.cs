@@ -104,17 +104,17 @@ internal sealed unsafe partial class SoftwareCpu : IVirtualCpu
                     return exit;
                 continue;
             }
-            if (c->Shadow != 0 || Debugging.NeedsStep(c))
-            {
-                c->LinkFrom = null;
-                StepOne(c);
-                continue;
-            }
-            if ((c->Rflags & Flags.If) != 0 && Apic.InterruptPending)
+            if (c->Shadow == 0 && (c->Rflags & Flags.If) != 0 && Apic.InterruptPending)
             {
                 c->LinkFrom = null;
                 if (Apic.TryAcknowledge(out byte vector))
                     Events.DeliverInterrupt(c, vector);
+                continue;
+            }
+            if (c->Shadow != 0 || Debugging.NeedsStep(c))
+            {
+                c->LinkFrom = null;
+                StepOne(c);
                 continue;
             }
             Op* op = FindBlock(c);

@@ -69,6 +69,7 @@ internal static unsafe class PortAccess
     /// <returns>False with #GP(0), or what reading the TSS raised, pending.</returns>
     public static bool TryPermit(CpuContext* c, ushort port, int size)
     {
+        Debugging.CheckPort(c, port, size);
         if ((c->Cr0 & Mode.Cr0Pe) == 0)
             return true;
         if ((c->Rflags & Flags.Vm) == 0 && (ulong)c->Cpl <= (c->Rflags & Flags.Iopl) >> 12)
