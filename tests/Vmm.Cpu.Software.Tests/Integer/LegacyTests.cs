@@ -64,6 +64,35 @@ public sealed unsafe class LegacyTests
         Assert.That(i.Fault, Is.EqualTo(Vector.De));
     }
 
+    // Results and all flags of daa, das, aaa, aas, aam, aad, aam 7, aad 19 and salc over inputs in this order, recorded on a Zen 3 processor in 32-bit mode.
+    [Test]
+    public void DecimalAdjustmentsGiveWhatAProcessorGave()
+    {
+        (byte[] Bytes, int Step)[] instructions =
+            [([0x27], 255), ([0x2F], 255), ([0x37], 17), ([0x3F], 17), ([0xD4, 10], 85), ([0xD5, 10], 17), ([0xD4, 7], 85), ([0xD5, 0x13], 17), ([0xD6], 255)];
+        using var i = new SingleInstruction();
+        i.EnterLegacyMode(32);
+        CpuContext* c = i.Context;
+        using var results = new MemoryStream();
+        foreach (var (bytes, step) in instructions)
+        {
+            i.Encode(bytes);
+            for (int ah = 0; ah < 256; ah += step)
+            {
+                for (int n = 0; n < 256 * 8; n++)
+                {
+                    c->Gpr[0] = 0xAAAA0000 | (uint)(ah << 8) | (uint)(n >> 3);
+                    i.Arithmetic = ((n & 1) != 0 ? Flags.Cf : 0) | ((n & 2) != 0 ? Flags.Af : 0) | ((n & 4) != 0 ? Flags.Zf | Flags.Sf | Flags.Pf | Flags.Of : 0);
+                    i.Execute();
+                    results.Write(BitConverter.GetBytes((ushort)c->Gpr[0]));
+                    results.Write(BitConverter.GetBytes((ushort)i.Arithmetic));
+                }
+            }
+        }
+        string digest = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(results.ToArray()));
+        Assert.That(digest, Is.EqualTo("2994B45DE189C00EC0BC13DCC07FBC647098A743828DF1A060482C261FA41C81"));
+    }
+
     [Test]
     public void FramesNestAndUnwind()
     {
