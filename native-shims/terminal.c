@@ -9,7 +9,10 @@
  * runtime's, which calls it for what it does not handle itself. Where the runtime was there first (the shared library under the
  * JIT), our handler is put above it when the terminal becomes raw: it restores at once for a signal that somebody sent, abort(3) included, and
  * for a real fault asks the runtime's handler first and restores when that has given up, which shows by the disposition being the
- * default again. One way out is left under the JIT alone: a fail-fast resets SIGABRT to its default before it aborts.
+ * default again. One way out is left under the JIT alone: a fail-fast (a stack overflow, an access violation) resets SIGABRT to its
+ * default before it aborts.
+ *
+ * Signals that would end the process are caught from the start where they have the default action, restore, and end it as before.
  *
  * Everything that a handler calls is async-signal-safe (signal-safety(7)).
  */
@@ -113,9 +116,12 @@ static void on_fault_above(int signal, siginfo_t *info, void *context)
     }
     else if (below->sa_handler != SIG_IGN)
         below->sa_handler(signal);
-    /* The runtime has given up: it puts the default action in place and lets the instruction fault again. */
-    if (is_default(signal))
+    /* The runtime has given up: it puts the default action in place and lets the instruction fault again. Nothing repeats a sent signal. */
+    if (is_default(signal)) {
         restore_now();
+        if (info->si_code <= 0)
+            raise(signal);
+    }
 }
 
 static void handle(int signal, void (*handler)(int, siginfo_t *, void *))
@@ -125,8 +131,17 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *))
     sigaction(signal, &action, &previous[signal]);
 }
 
+static void install_deadly(void)
+{
+    for (size_t i = 0; i < COUNT(deadly_signals); i++)
+        if (is_default(deadly_signals[i]))
+            handle(deadly_signals[i], on_deadly);
+}
+
+/* As early as the library is there: what finds our handlers in place calls them in the end, where it would have let the default act. */
 __attribute__((constructor)) static void install_beneath(void)
 {
+    install_deadly();
     for (size_t i = 0; i < COUNT(fault_signals); i++)
         if (!is_default(fault_signals[i]))
             return;
@@ -148,9 +163,7 @@ static void install_above(void)
             handle(fault_signals[i], on_fault_above);
         above = true;
     }
-    for (size_t i = 0; i < COUNT(deadly_signals); i++)
-        if (is_default(deadly_signals[i]))
-            handle(deadly_signals[i], on_deadly);
+    install_deadly();
 }
 
 int32_t vmm_terminal_is_background(int32_t fd)

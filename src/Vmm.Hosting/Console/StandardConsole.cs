@@ -39,6 +39,7 @@ public sealed class StandardConsole : BufferedCharacterBackend
         if (_terminal)
         {
             EnterRaw(handle);
+            AppDomain.CurrentDomain.UnhandledException += OnUnhandledException;
             // The shell changes the mode while the process is stopped.
             _continued = PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => EnterRaw(handle));
         }
@@ -49,14 +50,23 @@ public sealed class StandardConsole : BufferedCharacterBackend
     protected override void Stop()
     {
         _continued?.Dispose();
+        AppDomain.CurrentDomain.UnhandledException -= OnUnhandledException;
         _input.Stop();
         _output.Stop();
-        lock (_lock)
-            _mode?.Dispose();
+        RestoreTerminal();
     }
 
     /// <inheritdoc/>
     protected override void WriteOut(ReadOnlySpan<byte> data) => _output.Write(data);
+
+    // The runtime's message should be readable, and under the JIT its abort gets past the shim's handlers.
+    private void OnUnhandledException(object sender, UnhandledExceptionEventArgs e) => RestoreTerminal();
+
+    private void RestoreTerminal()
+    {
+        lock (_lock)
+            _mode?.Dispose();
+    }
 
     // A job in the background leaves the terminal to the one in front, and takes it when it is continued there.
     private void EnterRaw(SafeFileHandle handle)
