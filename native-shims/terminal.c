@@ -12,6 +12,8 @@
  * default again. One way out is left under the JIT alone: a fail-fast (a stack overflow, an access violation) resets SIGABRT to its
  * default before it aborts.
  *
+ * A thread that runs out of stack in the NativeAOT executable dies without any handler, since it has no other stack to run one on.
+ *
  * Signals that would end the process are caught from the start where they have the default action, restore, and end it as before.
  *
  * Everything that a handler calls is async-signal-safe (signal-safety(7)).
