@@ -1,5 +1,5 @@
 /*
- * The raw terminal, and its return to what it was however the process ends. Only SIGKILL gets past this.
+ * The raw terminal, and its return to what it was however the process ends. SIGKILL gets past this, and the two cases named below.
  *
  * A normal end restores through vmm_terminal_restore, and once more in this library's destructor, which runs after every atexit
  * handler: the .NET runtime puts back, in one of its own, the mode that it found when it first looked, which may be ours.
