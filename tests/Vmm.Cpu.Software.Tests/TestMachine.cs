@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Vmm.Core.Buses;
 using Vmm.Core.Cpu;
@@ -23,12 +24,12 @@ internal sealed unsafe class TestMachine : IDisposable
     public const ulong StackTop = 0x180000;
     private const ulong PageTables = 0x1000;
 
-    public TestMachine(int cpus = 1, VmClock? clock = null)
+    public TestMachine(int cpus = 1, VmClock? clock = null, ILoggerFactory? logs = null)
     {
         Memory = new GuestMemory([(0, 12 << 20, GuestMemoryKind.Ram)]);
         Ports = Bus.CreatePortBus();
         Mmio = Bus.CreateMmioBus();
-        var context = new CpuEngineContext(Memory, Ports, Mmio, clock ?? new ManualVmClock(), cpus, NullLoggerFactory.Instance);
+        var context = new CpuEngineContext(Memory, Ports, Mmio, clock ?? new ManualVmClock(), cpus, logs ?? NullLoggerFactory.Instance);
         Engine = new SoftwareCpuEngine(context);
         Cpus = [.. Enumerable.Range(0, cpus).Select(i => (SoftwareCpu)Engine.CreateVirtualCpu(i, new NoApic()))];
         Mmio.Map("stop", StopAddress, 1, new StopDevice(this));
