@@ -198,8 +198,8 @@ internal sealed unsafe partial class SoftwareCpu
     {
         foreach (uint msr in Msrs.Stored)
         {
-            if (state.Msrs.TryGetValue(msr, out ulong value) && !Msrs.TryWrite(c, msr, value))
-                throw new InvalidDataException($"The processor state's MSR 0x{msr:X} cannot hold 0x{value:X}.");
+            if (state.Msrs.TryGetValue(msr, out ulong value))
+                Msrs.TryWrite(c, msr, value);
         }
     }
 

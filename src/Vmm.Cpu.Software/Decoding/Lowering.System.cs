@@ -263,7 +263,11 @@ internal static unsafe partial class Lowering
         ref var i = ref l.Instruction;
         switch (i.Mnemonic)
         {
-            case Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Pushfq:
+            case Mnemonic.Pushfq:
+                // For #SS where the stack pointer is not canonical.
+                l.Op->Segment = SegmentIndex.Ss;
+                return SetSystem(ref l, &FlagInstructions.Pushfq);
+            case Mnemonic.Pushf or Mnemonic.Pushfd:
                 return SetSystem(ref l, &FlagInstructions.Pushf, (uint)-i.StackPointerIncrement);
             case Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq:
                 return SetSystem(ref l, &FlagInstructions.Popf, (uint)i.StackPointerIncrement, 0, true);

@@ -72,6 +72,9 @@ internal static unsafe partial class Events
             c->Shadow = 0;
             c->PendingNonCanonical = 0;
             c->StepTrapCancelled = 1;
+            // A trap behind HLT ends it.
+            if (c->MpState == (int)Core.Cpu.MpState.Halted)
+                c->MpState = (int)Core.Cpu.MpState.Runnable;
             if (vector == Vector.Db)
                 c->Dr7 &= ~Debugging.GeneralDetect;
             return true;

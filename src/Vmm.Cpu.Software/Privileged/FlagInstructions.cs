@@ -1,5 +1,6 @@
 using Vmm.Cpu.Software.Decoding;
 using Vmm.Cpu.Software.Interpreter;
+using Vmm.Cpu.Software.Mmu;
 using Vmm.Cpu.Software.State;
 
 namespace Vmm.Cpu.Software.Privileged;
@@ -35,6 +36,16 @@ internal static unsafe class FlagInstructions
         return op + 1;
     }
 
+    /// <summary>PUSHFQ in 64-bit mode, which kernels do all the time.</summary>
+    public static Op* Pushfq(CpuContext* c, Op* op)
+    {
+        ulong rsp = c->Gpr[4] - 8;
+        if (!GuestAccess.TryWriteLinear(c, rsp, Flags.GetRflags(c) & ~(Flags.Rf | Flags.Vm)))
+            return Flow.Fault(c, op);
+        c->Gpr[4] = rsp;
+        return op + 1;
+    }
+
     /// <summary>POPF, POPFD, POPFQ: Extra is the operand size.</summary>
     public static Op* Popf(CpuContext* c, Op* op)
     {
@@ -58,9 +69,12 @@ internal static unsafe class FlagInstructions
             mask |= v86 ? Flags.Rf : Flags.Rf | Flags.Vif | Flags.Vip;
             value &= ~(Flags.Rf | Flags.Vif | Flags.Vip);
         }
+        ulong before = c->Rflags;
         Load(c, value, mask);
         stack.CommitPointer(c);
-        return Flow.Leave(c, op);
+        // The run loop has something to look at only when interrupts or traps were switched on.
+        bool leaves = (c->Rflags & ~before & (Flags.If | Flags.Tf)) != 0;
+        return leaves ? Flow.Leave(c, op) : Flow.Goto(c, op, Flow.MaskRip(c, Flow.NextRip(c, op)));
     }
 
     /// <summary>CLI. Does not end the block: interrupts are looked at only between blocks.</summary>

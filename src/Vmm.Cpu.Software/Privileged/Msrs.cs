@@ -62,7 +62,9 @@ internal static unsafe class Msrs
         ulong value = (c->Gpr[2] << 32) | (uint)c->Gpr[0];
         if (c->Cpl != 0 || !TryWrite(c, msr, value))
             return Flow.Raise(c, op, Vector.Gp, 0);
-        return msr == Efer ? Flow.Leave(c, op) : Flow.Goto(c, op, Flow.MaskRip(c, Flow.NextRip(c, op)));
+        // The run loop has to look again after a change of mode, and after whatever the APIC was told: an EOI can make an interrupt deliverable.
+        bool leaves = msr is Efer or ApicBase or (>= TscDeadline and <= 0x8FF);
+        return leaves ? Flow.Leave(c, op) : Flow.Goto(c, op, Flow.MaskRip(c, Flow.NextRip(c, op)));
     }
 
     /// <summary>Reads a register.</summary>
@@ -134,12 +136,8 @@ internal static unsafe class Msrs
                 return (value & ~0x3FUL) == 0;
             case >= 0xC0010000:
                 return AmdMsrs.TryWrite(msr);
-            case Lstar or Cstar or KernelGsBase or SysenterEsp or SysenterEip when !SystemMemory.IsCanonical(value):
-                return false;
-            case Fmask or TscAux when value >> 32 != 0:
-                return false;
         }
-        if (IsMemoryType(msr) && !Mtrrs.IsValid(msr, value))
+        if (!Accepts(msr, value))
             return false;
         ulong* place = Place(c, msr);
         if (place == null)
@@ -147,6 +145,15 @@ internal static unsafe class Msrs
         *place = value;
         return true;
     }
+
+    /// <summary>Whether a register that is storage takes a value.</summary>
+    public static bool Accepts(uint msr, ulong value) => msr switch
+    {
+        Lstar or Cstar or KernelGsBase or SysenterEsp or SysenterEip => SystemMemory.IsCanonical(value),
+        Fmask or TscAux => value >> 32 == 0,
+        >= MtrrVariableFirst and <= MtrrDefType => Mtrrs.IsValid(msr, value),
+        _ => true,
+    };
 
     /// <summary>The registers that are nothing but storage, for snapshots too.</summary>
     public static ReadOnlySpan<uint> Stored =>
@@ -179,8 +186,6 @@ internal static unsafe class Msrs
         >= 0x268 and <= 0x26F => &c->MtrrFixed[3 + (msr - 0x268)],
         _ => null,
     };
-
-    private static bool IsMemoryType(uint msr) => msr is >= MtrrVariableFirst and <= MtrrDefType;
 
     private static bool TryWriteBase(CpuContext* c, int segment, ulong value)
     {

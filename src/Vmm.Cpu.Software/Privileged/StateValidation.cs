@@ -35,6 +35,11 @@ internal static class StateValidation
         bool code64 = lma && (state.Segments[SegmentIndex.Cs].Attributes & Descriptor.LongBit) != 0;
         Require(code64 ? SystemMemory.IsCanonical(state.Rip) : state.Rip >> 32 == 0, "RIP", state.Rip);
         CheckSegments(state, code64);
+        foreach (uint msr in Msrs.Stored)
+        {
+            if (state.Msrs.TryGetValue(msr, out ulong value) && !Msrs.Accepts(msr, value))
+                throw new InvalidDataException($"The processor state is not one that this processor can be in: MSR 0x{msr:X} is 0x{value:X}.");
+        }
     }
 
     /// <summary>The current privilege level of a state: that of SS, which is always right where it exists (SDM vol. 3, 5.5).</summary>

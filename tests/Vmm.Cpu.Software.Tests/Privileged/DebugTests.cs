@@ -146,4 +146,43 @@ public sealed unsafe class DebugTests
         m.Run();
         Assert.That(m.HaltedVector, Is.EqualTo(Vector.Gp));
     }
+
+    [Test]
+    public void TrapBehindHltEndsIt()
+    {
+        using var m = M.Long();
+        m.C->Rflags |= Flags.Tf;
+        m.LoadBytes(0xF4, 0x0F, 0x0B);
+        m.SetGate(Vector.Db, M.Code64, M.Handlers + 8, 0x8E);
+        m.Write16(M.Handlers + 8, 0x0B0F);
+        m.Run();
+        Assert.That(m.HaltedVector, Is.EqualTo(Vector.Ud));
+        Assert.That(m.Read(m.StackTop + 48, 8), Is.EqualTo(M.Code + 1), "The frame of #DB lies above that of #UD.");
+    }
+
+    [Test]
+    public void PortBreakpointTrapsWithDe()
+    {
+        using var m = M.Long();
+        m.C->Cr4 |= Mode.Cr4De;
+        m.C->Dr[0] = 0x80;
+        m.C->Dr7 = DebugRegisters.ToDr7(1 | (2UL << 16));
+        // out 0x81, al; out 0x80, al; ud2
+        m.LoadBytes(0xE6, 0x81, 0xE6, 0x80, 0x0F, 0x0B);
+        m.Run();
+        Assert.That((m.HaltedVector, m.Top(0, 8), m.C->Dr6 & 0xF), Is.EqualTo((Vector.Db, (ulong)M.Code + 4, 1UL)));
+    }
+
+    [Test]
+    public void RepStringTrapsAfterEachIteration()
+    {
+        using var m = M.Long();
+        m.C->Rflags |= Flags.Tf;
+        m.C->Gpr[1] = 3;
+        m.C->Gpr[7] = M.Data;
+        // rep stosb
+        m.LoadBytes(0xF3, 0xAA, 0x90, 0xF4);
+        m.Run();
+        Assert.That((m.HaltedVector, m.C->Gpr[1], m.Top(0, 8)), Is.EqualTo((Vector.Db, 2UL, (ulong)M.Code)));
+    }
 }
