@@ -5,6 +5,7 @@ namespace Vmm.Cli.Tests;
 
 /// <summary>A wrong command line or configuration: status 2 and exactly one line on standard error that names the culprit.</summary>
 [TestFixture]
+[Category("Published")]
 [Parallelizable(ParallelScope.Children)]
 public sealed class UsageTests
 {

@@ -5,6 +5,7 @@ namespace Vmm.Guest.Tests;
 
 /// <summary>Exit statuses and hostile guests, by kernels of a few instructions.</summary>
 [TestFixture]
+[Category("Published")]
 [CancelAfter(240_000)]
 public sealed class BareGuestTests
 {
@@ -34,6 +35,36 @@ public sealed class BareGuestTests
         c.Label(ref loop);
         c.hlt();
         c.jmp(loop);
+    }
+
+    /// <summary>Prints "up" and listens to nothing.</summary>
+    internal static void PrintAndHalt(Assembler c)
+    {
+        Print(c, "up\n");
+        HaltForever(c);
+    }
+
+    /// <summary>Prints "up" and powers off.</summary>
+    internal static void PrintAndPowerOff(Assembler c)
+    {
+        Print(c, "up\n");
+        Out16(c, 0x604, (5 << 10) | (1 << 13));
+        HaltForever(c);
+    }
+
+    /// <summary>Sends back every character that the serial port receives.</summary>
+    internal static void Echo(Assembler c)
+    {
+        Label wait = c.CreateLabel();
+        c.Label(ref wait);
+        c.mov(dx, 0x3FD);
+        c.@in(al, dx);
+        c.test(al, 1);
+        c.jz(wait);
+        c.mov(dx, 0x3F8);
+        c.@in(al, dx);
+        c.@out(dx, al);
+        c.jmp(wait);
     }
 
     private static async Task<(int Status, string Console, string Messages)> RunAsync(Action<Assembler> code, params string[] options)
@@ -127,11 +158,7 @@ public sealed class BareGuestTests
     [TestCase("INT")]
     public async Task ASignalStopsADeafGuestAfterTheTimeout(string signal)
     {
-        using BareKernel kernel = BareKernel.Assemble(c =>
-        {
-            Print(c, "up\n");
-            HaltForever(c);
-        });
+        using BareKernel kernel = BareKernel.Assemble(PrintAndHalt);
         await using VmmRun run = VmmRun.Start("--kernel", kernel.Path, "--accel", "software", "--stop-timeout", "0.5");
         await run.WaitForAsync("up\n");
         await run.SignalAsync(signal);
@@ -194,6 +221,20 @@ public sealed class BareGuestTests
         await run.WaitForAsync(@"\?");
         await run.TypeAsync("A");
         Assert.That(await run.WaitForExitAsync(), Is.EqualTo(((('A') << 1) | 1) & 0xFF), run.Messages);
+    }
+
+    /// <summary>What a pipe holds before the guest runs is not lost, from the first character on.</summary>
+    [Test]
+    public async Task InputThatIsThereEarlyReachesTheGuest()
+    {
+        using BareKernel kernel = BareKernel.Assemble(Echo);
+        await using VmmRun run = VmmRun.Start("--kernel", kernel.Path, "--accel", "software", "--stop-timeout", "0");
+        string text = string.Concat(Enumerable.Range(0, 2000).Select(i => $"{i},"));
+        await run.TypeAsync(text + "\n");
+        await run.WaitForAsync("\n");
+        Assert.That(run.Console, Is.EqualTo(text + "\n"));
+        await run.SignalAsync("TERM");
+        await run.WaitForExitAsync();
     }
 
     /// <summary>

@@ -9,6 +9,7 @@ namespace Vmm.Guest.Tests;
 public sealed class LinuxGuestTests
 {
     [Test]
+    [Category("Published")]
     public async Task ShellCommandsGiveTheirOutput()
     {
         await using LinuxGuest guest = await LinuxGuest.BootAsync();
@@ -18,7 +19,7 @@ public sealed class LinuxGuestTests
             Assert.That(await guest.SucceedAsync("uname -m"), Is.EqualTo("x86_64"));
             Assert.That(await guest.SucceedAsync("seq 1 1000 | awk '{ s += $1 } END { print s }'"), Is.EqualTo("500500"));
             Assert.That(await guest.SucceedAsync("printf abc | sha256sum | cut -c1-64"), Is.EqualTo(Convert.ToHexStringLower(SHA256.HashData("abc"u8))));
-            Assert.That(await guest.SucceedAsync("awk 'BEGIN { printf \"%.6f\", sqrt(2) * exp(1) }'"), Is.EqualTo("3.844231"));
+            Assert.That(await guest.SucceedAsync("awk 'BEGIN { printf \"%.9f\", 1e6 / 7 }'"), Is.EqualTo("142857.142857143"));
             Assert.That(await guest.SucceedAsync("yes 0123456789 | head -c 200000 | md5sum | cut -c1-32"), Is.EqualTo(Md5OfPattern()));
             Assert.That((await guest.ExecuteAsync("false")).Status, Is.EqualTo(1));
             Assert.That(await guest.SucceedAsync("dmesg | grep -ciE 'oops|bug:|call trace|unhandled' || true"), Is.EqualTo("0"));
@@ -41,7 +42,7 @@ public sealed class LinuxGuestTests
     }
 
     [TestCase(1)]
-    [TestCase(2)]
+    [TestCase(2, Category = "Published")]
     [TestCase(4)]
     public async Task EveryCpuComesUpAndWorks(int cpus)
     {

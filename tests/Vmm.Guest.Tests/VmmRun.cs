@@ -54,7 +54,10 @@ internal sealed class VmmRun : IAsyncDisposable
     }
 
     /// <summary>Starts <c>vmm run</c>.</summary>
-    internal static VmmRun Start(params string[] arguments)
+    internal static VmmRun Start(params string[] arguments) => StartWith(new Dictionary<string, string>(), arguments);
+
+    /// <summary>Starts <c>vmm run</c> with something added to its environment.</summary>
+    internal static VmmRun StartWith(IReadOnlyDictionary<string, string> environment, params string[] arguments)
     {
         ProcessStartInfo start = new(Executable, ["run", .. arguments])
         {
@@ -63,6 +66,8 @@ internal sealed class VmmRun : IAsyncDisposable
             RedirectStandardError = true,
             StandardOutputEncoding = Encoding.Latin1,
         };
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
         return new VmmRun(Process.Start(start)!);
     }
 

@@ -28,6 +28,7 @@ internal sealed partial class PcBoard : IAsyncDisposable
     private readonly ICpuEngine _engine;
     private readonly LocalApic[] _apics;
     private readonly IVirtualCpu[] _cpus;
+    private bool _poweredOn;
 
     /// <summary>Builds a board. Nothing is loaded yet.</summary>
     /// <exception cref="VmmException">A file cannot be opened, or the host refuses memory or the engine.</exception>
@@ -84,7 +85,10 @@ internal sealed partial class PcBoard : IAsyncDisposable
     /// <exception cref="VmmException">The kernel cannot be loaded.</exception>
     public void PowerOn()
     {
-        _devices.Reset();
+        // New devices are in their power-on state, and a reset would drop what was typed on the console in the meantime.
+        if (_poweredOn)
+            _devices.Reset();
+        _poweredOn = true;
         Memory.Clear();
         var kernel = BootLoader.Load(_files, new BootSpace(Memory, Map));
         FirmwareArea.Write(Memory, _acpi, _firmware);
