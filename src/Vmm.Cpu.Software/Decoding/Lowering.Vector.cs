@@ -37,9 +37,6 @@ internal static unsafe partial class Lowering
                 op->Dst = (byte)SimdGate.Avx;
                 op->Handler = &MoveHandlers.ZeroAll;
                 return true;
-            case Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence:
-                op->Handler = &HintHandlers.Fence;
-                return true;
             default:
                 return false;
         }

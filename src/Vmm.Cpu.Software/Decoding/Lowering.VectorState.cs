@@ -54,12 +54,6 @@ internal static unsafe partial class Lowering
         Op* op = l.Op;
         switch (l.Instruction.Mnemonic)
         {
-            case Mnemonic.Prefetch or Mnemonic.Prefetchw or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2:
-                op->Handler = &HintHandlers.Nothing;
-                return true;
-            case Mnemonic.Clflush or Mnemonic.Clflushopt:
-                op->Handler = &HintHandlers.Flush;
-                return true;
             case Mnemonic.Movnti:
                 op->Imm = VectorOperands.Pack(l.Instruction);
                 op->Handler = l.Instruction.Op1Register.IsGPR64() ? &HintHandlers.StoreGeneral<ulong> : &HintHandlers.StoreGeneral<uint>;

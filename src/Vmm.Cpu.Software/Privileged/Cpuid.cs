@@ -91,10 +91,10 @@ internal static unsafe class Cpuid
     private static uint Leaf1EdxNow(SoftwareCpu cpu, uint count)
         => Leaf1Edx | ((cpu.Apic.ApicBase & 0x800) != 0 ? EdxApic : 0) | (count > 1 ? EdxHtt : 0);
 
-    // FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA.
+    // FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID FCS-FDS-deprecation RDSEED ADX SMAP CLFLUSHOPT CLWB SHA.
     private static uint Leaf7Ebx()
         => Bit(true, 0) | Bit(true, 1) | Bit(true, 3) | Bit(HostFeatures.Avx2, 5) | Bit(true, 7) | Bit(true, 8) | Bit(true, 9) | Bit(true, 10)
-            | Bit(true, 18) | Bit(true, 19) | Bit(true, 20) | Bit(true, 23) | Bit(true, 24) | Bit(HostFeatures.Sha, 29);
+            | Bit(true, 13) | Bit(true, 18) | Bit(true, 19) | Bit(true, 20) | Bit(true, 23) | Bit(true, 24) | Bit(HostFeatures.Sha, 29);
 
     // UMIP, RDPID.
     private const uint Leaf7Ecx = (1u << 2) | (1u << 22);
