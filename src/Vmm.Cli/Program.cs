@@ -1,4 +1,5 @@
 using Vmm.Cli.Commands;
+using Vmm.Interop;
 
 namespace Vmm.Cli;
 
@@ -12,6 +13,8 @@ internal static class Program
             Console.Out.WriteLine(ProductVersion.Text);
             return Task.FromResult(0);
         }
+        // The shim's signal handlers must stand below the runtime's, which installs its own when a program first asks for signals.
+        Shim.EnsureLoaded();
         return VmmCommand.RunAsync(arguments);
     }
 }

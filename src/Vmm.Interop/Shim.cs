@@ -7,6 +7,18 @@ public static partial class Shim
 {
     private const string Library = "libvmmshim";
 
+    // VMM_SHIM_VERSION in shim.h.
+    private const int ExpectedVersion = 1;
+
+    /// <summary>Loads the shim, and refuses one of another version.</summary>
+    /// <exception cref="InvalidOperationException">The library found is not the one that belongs to this build.</exception>
+    public static void EnsureLoaded()
+    {
+        int version = Version();
+        if (version != ExpectedVersion)
+            throw new InvalidOperationException($"{Library} has version {version}, not {ExpectedVersion}: it belongs to another build of vmm.");
+    }
+
     /// <summary>The version of the shim's interface that is loaded.</summary>
     [LibraryImport(Library, EntryPoint = "vmm_shim_version")]
     public static partial int Version();
