@@ -51,7 +51,7 @@ internal sealed class BootFiles : IDisposable
             foreach (string module in options.Modules)
             {
                 int space = module.IndexOf(' ');
-                modules.Add(new BootModule(OpenFile("--module", space < 0 ? module : module[..space]), module));
+                modules.Add(new BootModule(OpenFile("module", space < 0 ? module : module[..space]), module));
             }
             return new BootFiles(kernel, initrd, modules, options.Append, options.BootProtocol);
         }

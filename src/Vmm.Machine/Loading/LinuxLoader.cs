@@ -31,7 +31,7 @@ internal static class LinuxLoader
         var kernel = files.Kernel;
         CheckCommandLine(files, image);
         if (files.Modules.Count > 0)
-            throw new VmmException("--module: only multiboot kernels take modules; use --initrd.");
+            throw new VmmException("module: only multiboot kernels take modules; use --initrd.");
         ulong size = (ulong)(kernel.Length - image.ProtectedModeOffset);
         ulong span = Math.Max(size, image.InitSize);
         ulong address = Place(space, image, kernel.Name, span);

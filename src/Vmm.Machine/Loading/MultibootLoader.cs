@@ -105,7 +105,7 @@ internal static class MultibootLoader
             all.Add(new BootModule(initrd, initrd.Path));
         all.AddRange(files.Modules);
         if (all.Count > AddressMap.BootModulesSize / ModuleEntrySize)
-            throw new VmmException($"--module: {all.Count} modules are more than there is room for; give at most {AddressMap.BootModulesSize / ModuleEntrySize}.");
+            throw new VmmException($"module: {all.Count} modules are more than there is room for; give at most {AddressMap.BootModulesSize / ModuleEntrySize}.");
         var list = new ByteWriter();
         ulong next = Math.Max(kernelEnd, AddressMap.ExtendedMemory);
         foreach (var module in all)
@@ -115,7 +115,7 @@ internal static class MultibootLoader
             if (next > space.LowEnd || size > space.LowEnd - next)
                 throw new VmmException($"{module.File.Name}: {size >> 10} KiB do not fit into the memory behind the kernel; give more --memory.");
             space.Load(module.File, 0, next, size);
-            list.U32((uint)next).U32((uint)(next + size)).U32((uint)space.AddString("--module", module.CommandLine)).U32(0);
+            list.U32((uint)next).U32((uint)(next + size)).U32((uint)space.AddString("module", module.CommandLine)).U32(0);
             next += size;
         }
         if (all.Count > 0)

@@ -14,7 +14,7 @@ internal static class PvhLoader
         // The entry is 32-bit code anywhere in memory that was loaded.
         space.RequireLoadable(files.Kernel.Name, entry, 1);
         if (files.Modules.Count > 0)
-            throw new VmmException("--module: only multiboot kernels take modules; use --initrd.");
+            throw new VmmException("module: only multiboot kernels take modules; use --initrd.");
         ulong commandLine = space.AddString("--append", files.CommandLine);
         uint modules = 0;
         if (files.Initrd is { } initrd)
