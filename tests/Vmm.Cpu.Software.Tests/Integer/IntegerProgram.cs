@@ -14,6 +14,10 @@ internal static unsafe class IntegerProgram
         {
             write(a);
             TestMachine.Stop(a);
+            // The stop is seen at the end of the block.
+            var end = a.CreateLabel();
+            a.Label(ref end);
+            a.jmp(end);
         });
         Assert.That(machine.Cpu.Run(), Is.EqualTo(VirtualCpuExit.Kicked));
         return machine.Context;
