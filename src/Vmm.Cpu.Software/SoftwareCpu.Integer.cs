@@ -7,6 +7,18 @@ internal sealed unsafe partial class SoftwareCpu
 {
     private readonly byte[] _random = new byte[256];
     private int _randomLeft;
+    private uint _pauses;
+
+    /// <summary>
+    /// PAUSE: what the guest waits for may be another virtual CPU whose thread the host does not run at the moment, so every now and then it gets the chance.
+    /// </summary>
+    public void Relax()
+    {
+        if ((++_pauses & 31) == 0)
+            Thread.Yield();
+        else
+            Thread.SpinWait(1);
+    }
 
     /// <summary>Takes eight random bytes from the host (RDRAND, RDSEED).</summary>
     /// <returns>False when the host has none; the guest then sees CF clear.</returns>

@@ -65,4 +65,31 @@ public sealed unsafe class SmokeTests
         Assert.That(bytes[3], Is.EqualTo(0x5A));
         Assert.That(bytes[2], Is.Zero);
     }
+
+    [Test]
+    public void RepeatedStoresOverTheRunningBlockTakeEffect([Values] bool move)
+    {
+        using var machine = new TestMachine();
+        CpuContext* c = IntegerProgram.Run(machine, a =>
+        {
+            var patched = a.CreateLabel();
+            a.xor(ebx, ebx);
+            a.mov(rdi, TestMachine.DataAddress);
+            a.mov(ecx, 64);
+            a.mov(eax, 0x90);
+            a.rep.stosb();
+            a.lea(rdi, __[patched]);
+            a.mov(rsi, TestMachine.DataAddress);
+            a.mov(ecx, 20);
+            if (move)
+                a.rep.movsb();
+            else
+                a.rep.stosb();
+            a.Label(ref patched);
+            for (int n = 0; n < 10; n++)
+                a.inc(ebx);
+            a.mov(edx, 7);
+        });
+        Assert.That((c->Gpr[3], c->Gpr[2], c->Gpr[1]), Is.EqualTo((0UL, 7UL, 0UL)));
+    }
 }

@@ -90,10 +90,10 @@ internal static unsafe class Miscellaneous
         return op + 1;
     }
 
-    /// <summary>PAUSE: tells the host's processor too.</summary>
+    /// <summary>PAUSE.</summary>
     public static Op* Pause(CpuContext* c, Op* op)
     {
-        Thread.SpinWait(1);
+        SoftwareCpu.From(c).Relax();
         return op + 1;
     }
 
