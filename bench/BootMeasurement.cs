@@ -95,7 +95,10 @@ internal static partial class BootMeasurement
         }
     }
 
-    /// <summary>Resident memory besides the guest's own: the mapping of the guest's size (or larger) is left out (proc_pid_smaps(5)).</summary>
+    /// <summary>
+    /// Resident memory besides the guest's own (proc_pid_smaps(5)): the mapping of about the guest's size is left out. It may be a little
+    /// smaller, since changing a page's protection splits it, or larger, since the kernel joins neighbours.
+    /// </summary>
     private static long ReadOverhead(int process)
     {
         long overhead = 0;
@@ -104,11 +107,13 @@ internal static partial class BootMeasurement
         {
             Match mapping = Mapping().Match(line);
             if (mapping.Success)
-                guest = long.Parse(mapping.Groups[2].Value, NumberStyles.HexNumber) - long.Parse(mapping.Groups[1].Value, NumberStyles.HexNumber) is >= GuestMemory and < 2 * GuestMemory;
+                guest = Address(mapping.Groups[2]) - Address(mapping.Groups[1]) is > GuestMemory - (16 << 20) and < GuestMemory + (64 << 20);
             else if (line.StartsWith("Rss:", StringComparison.Ordinal) && !guest)
                 overhead += long.Parse(line[4..].Trim().Split(' ')[0], CultureInfo.InvariantCulture) * 1024;
         }
         return overhead;
+
+        static long Address(Group digits) => long.Parse(digits.Value, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
     }
 
     [GeneratedRegex(@"(\d+) guest instructions in ([\d.]+) s")]

@@ -52,6 +52,13 @@ public sealed class BareGuestTests
         HaltForever(c);
     }
 
+    /// <summary>Prints "up" and sends back every character that the serial port receives.</summary>
+    internal static void PrintAndEcho(Assembler c)
+    {
+        Print(c, "up\n");
+        Echo(c);
+    }
+
     /// <summary>Sends back every character that the serial port receives.</summary>
     internal static void Echo(Assembler c)
     {

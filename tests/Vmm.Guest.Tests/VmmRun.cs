@@ -26,7 +26,7 @@ internal sealed class VmmRun : IAsyncDisposable
     }
 
     /// <summary>What <c>VMM_EXECUTABLE</c> names (CI gives the published one), or the build's.</summary>
-    private static string Executable =>
+    internal static string Executable =>
         Environment.GetEnvironmentVariable("VMM_EXECUTABLE") is { Length: > 0 } named ? named : Path.Combine(TestContext.CurrentContext.TestDirectory, "vmm");
 
     internal int ProcessId => _process.Id;

@@ -1,6 +1,6 @@
-using BitOperations = System.Numerics.BitOperations;
 using Vmm.Cpu.Software.Interpreter;
 using Vmm.Cpu.Software.State;
+using BitOperations = System.Numerics.BitOperations;
 
 namespace Vmm.Cpu.Software.Mmu;
 
