@@ -57,6 +57,14 @@ internal static unsafe class SlowAccess
         return true;
     }
 
+    /// <summary>Brings the page of an access into the TLB, if it is memory, without making the access.</summary>
+    /// <returns>False when the access has to be made the slow way; an exception may then be pending, for the caller to drop.</returns>
+    public static bool TryFill(CpuContext* c, ulong linear, Access access)
+    {
+        bool direct = (c->Dr7 & Debugging.EnableBits) == 0 && c->DataTlb != c->EmptyTlb;
+        return direct && (!Mode.IsLong(c) || IsCanonical(linear)) && TryPage(c, linear, access, out _);
+    }
+
     // A page of an access under way: host memory or a bus address.
     private struct Page
     {

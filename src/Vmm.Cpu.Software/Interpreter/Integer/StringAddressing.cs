@@ -92,6 +92,14 @@ internal static unsafe class StringAddressing
             return null;
         }
         TlbEntry* e = Tlb.Find(c->DataTlb, linear);
+        if (((write ? e->TagWrite : e->TagRead) ^ linear) < 4096)
+            return (byte*)linear + e->Addend;
+        // Source and destination may be rivals for one entry: each is brought in when its turn comes, and a pointer once had stays good.
+        if (!SlowAccess.TryFill(c, linear, write ? Access.Write : Access.Read))
+        {
+            c->PendingVector = -1;
+            return null;
+        }
         return ((write ? e->TagWrite : e->TagRead) ^ linear) < 4096 ? (byte*)linear + e->Addend : null;
     }
 }
