@@ -19,6 +19,15 @@ vmm_sandbox_enter:
     xrstor64 192(%rdi)
     movq 128(%rdi), %rax
     movq %rax, vmm_sandbox_target(%rip)
+    movl %eax, vmm_sandbox_far(%rip)
+    movq 176(%rdi), %rcx
+    movw %cx, 4+vmm_sandbox_far(%rip)
+    testl %ecx, %ecx
+    jz 1f
+    movl $0x2b, %eax
+    movl %eax, %ds
+    movl %eax, %es
+1:
     pushq 136(%rdi)
     popfq
     movq 0(%rdi), %rax
@@ -37,6 +46,14 @@ vmm_sandbox_enter:
     movq 112(%rdi), %r14
     movq 120(%rdi), %r15
     movq 56(%rdi), %rdi
+    /* MOV and JMP leave the flags alone, so what to do is told by RCX being counted, not tested. */
+    movq %rcx, vmm_sandbox_rcx(%rip)
+    movzwl 4+vmm_sandbox_far(%rip), %ecx
+    jecxz 2f
+    movq vmm_sandbox_rcx(%rip), %rcx
+    ljmpl *vmm_sandbox_far(%rip)
+2:
+    movq vmm_sandbox_rcx(%rip), %rcx
     jmpq *vmm_sandbox_target(%rip)
     .size vmm_sandbox_enter, . - vmm_sandbox_enter
 
@@ -45,6 +62,9 @@ vmm_sandbox_enter:
     .type vmm_sandbox_exit, @function
 vmm_sandbox_exit:
     cld
+    xorl %eax, %eax
+    movl %eax, %ds
+    movl %eax, %es
     fninit
     ldmxcsr vmm_sandbox_mxcsr(%rip)
     vzeroupper
@@ -69,6 +89,10 @@ vmm_sandbox_mxcsr:
 vmm_sandbox_host_rsp:
     .quad 0
 vmm_sandbox_target:
+    .quad 0
+vmm_sandbox_rcx:
+    .quad 0
+vmm_sandbox_far:
     .quad 0
 
     .section .note.GNU-stack,"",@progbits

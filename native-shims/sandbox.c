@@ -21,7 +21,8 @@ struct state {
     uint64_t error_code;
     uint64_t cr2;
     uint64_t signal_number;
-    uint64_t reserved[2];
+    uint64_t code_selector; /* in: 0 for 64-bit code, or the selector of Linux's 32-bit user code segment */
+    uint64_t reserved;
     uint8_t xsave[832];
 };
 
@@ -70,6 +71,7 @@ static int on_fault(int signal_number, siginfo_t *info, ucontext_t *uc)
     g[REG_RIP] = (greg_t)(uintptr_t)vmm_sandbox_exit;
     g[REG_RSP] = (greg_t)vmm_sandbox_host_rsp;
     g[REG_EFL] = 0x202;
+    g[REG_CSGSFS] = (g[REG_CSGSFS] & ~(greg_t)0xFFFF) | 0x33;
     return 1;
 }
 

@@ -6,6 +6,9 @@ namespace Vmm.Interop;
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct SandboxState
 {
+    /// <summary>Linux's selector of 32-bit user code (arch/x86/include/asm/segment.h, __USER32_CS).</summary>
+    public const ulong CompatibilityCode = 0x23;
+
     /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8–R15.</summary>
     public fixed ulong Gpr[16];
 
@@ -27,7 +30,10 @@ public unsafe struct SandboxState
     /// <summary>Out: the signal it arrived as.</summary>
     public ulong Signal;
 
-    private fixed ulong _reserved[2];
+    /// <summary>In: 0 for 64-bit code; <see cref="CompatibilityCode"/> for 32-bit code.</summary>
+    public ulong CodeSelector;
+
+    private ulong _reserved;
 
     /// <summary>x87, SSE and AVX state as a standard XSAVE image. In: XSTATE_BV must be set. Out: the header is not filled.</summary>
     public fixed byte Xsave[832];

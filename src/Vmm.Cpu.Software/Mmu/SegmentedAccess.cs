@@ -42,7 +42,8 @@ internal static unsafe class SegmentedAccess
     public static bool TryLinear(CpuContext* c, int segment, ref ulong address, int size, bool write)
     {
         ref SegmentCache s = ref c->Segments[segment];
-        if (s.Flat != 0)
+        // An access past 4 GiB does not wrap around: it exceeds the limit.
+        if (s.Flat != 0 && address + (ulong)(size - 1) <= uint.MaxValue)
             return true;
         return TryChecked(c, s, segment == SegmentIndex.Ss ? Vector.Ss : Vector.Gp, 0, ref address, size, write);
     }

@@ -24,11 +24,11 @@ internal static unsafe class MaskedHandlers
         new Span<byte>(result, 32).Clear();
         if (!AnySelected(mask, element, size))
             return Finish(c, op, result);
-        if (!GuestAccess.TryLinear(c, op, size, write: false, out ulong linear))
-            return Flow.Fault(c, op);
         for (int i = 0; i < size; i += element)
         {
-            if (IsSelected(mask, i, element) && !TryReadElement(c, linear + (ulong)i, result + i, element))
+            if (!IsSelected(mask, i, element))
+                continue;
+            if (!TryLinear(c, op, i, element, write: false, out ulong linear) || !TryReadElement(c, linear, result + i, element))
                 return Flow.Fault(c, op);
         }
         return Finish(c, op, result);
@@ -144,21 +144,31 @@ internal static unsafe class MaskedHandlers
         int size = (byte)(op->Extra >> 16);
         if (!AnySelected(mask, element, size))
             return true;
-        if (!GuestAccess.TryLinear(c, op, size, write: true, out ulong linear))
-            return false;
-        bool whole = GuestAccess.TryPin(c, linear, size) != null;
         byte* ignored = stackalloc byte[8];
-        for (int i = 0; i < size && !whole; i += element)
+        for (int i = 0; i < size; i += element)
         {
-            if (IsSelected(mask, i, element) && !SlowAccess.TryReadForWrite(c, linear + (ulong)i, ignored, element))
+            if (!IsSelected(mask, i, element))
+                continue;
+            if (!TryLinear(c, op, i, element, write: true, out ulong linear))
+                return false;
+            if (GuestAccess.TryPin(c, linear, element) == null && !SlowAccess.TryReadForWrite(c, linear, ignored, element))
                 return false;
         }
         for (int i = 0; i < size; i += element)
         {
-            if (IsSelected(mask, i, element) && !TryWriteElement(c, linear + (ulong)i, data + i, element))
+            if (!IsSelected(mask, i, element))
+                continue;
+            if (!TryLinear(c, op, i, element, write: true, out ulong linear) || !TryWriteElement(c, linear, data + i, element))
                 return false;
         }
         return true;
+    }
+
+    // Segment checks too are for the selected elements only.
+    private static bool TryLinear(CpuContext* c, Op* op, int offset, int element, bool write, out ulong linear)
+    {
+        linear = GuestAccess.Effective(c, op) + (ulong)offset;
+        return op->AddressKind == AddressKind.Flat64 || SegmentedAccess.TryLinear(c, op, ref linear, element, write);
     }
 
     private static bool TryWriteElement(CpuContext* c, ulong linear, byte* source, int element) => element switch

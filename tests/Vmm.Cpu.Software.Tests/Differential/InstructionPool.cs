@@ -12,7 +12,7 @@ internal static class InstructionPool
         // Depend on the system or its tables, leave user mode, or trap on purpose.
         Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Int, Mnemonic.Int1, Mnemonic.Int3, Mnemonic.Into, Mnemonic.Iret, Mnemonic.Iretd, Mnemonic.Iretq,
         Mnemonic.Cpuid, Mnemonic.Rdtsc, Mnemonic.Rdtscp, Mnemonic.Rdpmc, Mnemonic.Rdrand, Mnemonic.Rdseed, Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr,
-        Mnemonic.Verw, Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Lss, Mnemonic.Lfs, Mnemonic.Lgs, Mnemonic.Retf,
+        Mnemonic.Verw, Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Lss, Mnemonic.Lds, Mnemonic.Les, Mnemonic.Arpl, Mnemonic.Lfs, Mnemonic.Lgs, Mnemonic.Retf,
         Mnemonic.In, Mnemonic.Out, Mnemonic.Insb, Mnemonic.Insw, Mnemonic.Insd, Mnemonic.Outsb, Mnemonic.Outsw, Mnemonic.Outsd, Mnemonic.Hlt,
         Mnemonic.Cli, Mnemonic.Sti, Mnemonic.Clts, Mnemonic.Invd, Mnemonic.Wbinvd, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2,
         // Would set TF or AC in the test's own process.
@@ -23,19 +23,19 @@ internal static class InstructionPool
         // Approximations: their results differ between processors, not between the host and itself, but see the x87 note in the comparison.
     ];
 
-    /// <summary>The codes, those whose name matches <paramref name="filter"/> if there is one.</summary>
-    public static Code[] Create(string? filter)
+    /// <summary>The codes of 32-bit or 64-bit mode, those whose name matches <paramref name="filter"/> if there is one.</summary>
+    public static Code[] Create(string? filter, int bits)
     {
         Regex? regex = filter is null ? null : new Regex(filter, RegexOptions.IgnoreCase);
-        return [.. Enum.GetValues<Code>().Where(c => IsSupported(c) && (regex is null || regex.IsMatch(c.ToString())))];
+        return [.. Enum.GetValues<Code>().Where(c => IsSupported(c, bits) && (regex is null || regex.IsMatch(c.ToString())))];
     }
 
-    private static bool IsSupported(Code code)
+    private static bool IsSupported(Code code, int bits)
     {
         OpCodeInfo o = code.ToOpCode();
-        if (!o.IsInstruction || !o.Mode64 || o.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || Excluded.Contains(code.Mnemonic()))
+        if (!o.IsInstruction || !(bits == 64 ? o.Mode64 : o.Mode32) || o.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || Excluded.Contains(code.Mnemonic()))
             return false;
-        if (o.IsPrivileged || o.MustBeCpl0 || o.Fwait || o.Flags() || HasSystemOperand(o))
+        if (o.IsPrivileged || o.MustBeCpl0 || o.Fwait || o.Flags() || HasSystemOperand(o, bits))
             return false;
         return Array.TrueForAll(code.CpuidFeatures(), IsPresent);
     }
@@ -45,17 +45,19 @@ internal static class InstructionPool
     // Aliases of documented instructions that Iced tells apart by opcode; the encoder makes them, other processors need not have them.
     private static bool IsUndocumentedX87(this OpCodeInfo o) => o.Code is Code.Fstpnce_sti;
 
-    private static bool HasSystemOperand(OpCodeInfo o)
+    private static bool HasSystemOperand(OpCodeInfo o, int bits)
     {
         for (int i = 0; i < o.OpCount; i++)
         {
             if (o.GetOpKind(i) is OpCodeOperandKind.cr_reg or OpCodeOperandKind.dr_reg or OpCodeOperandKind.tr_reg or OpCodeOperandKind.seg_reg
                 or OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2 or OpCodeOperandKind.fs or OpCodeOperandKind.gs
-                or OpCodeOperandKind.br16_1 or OpCodeOperandKind.br16_2 or OpCodeOperandKind.br32_1 or OpCodeOperandKind.br32_4
-                or OpCodeOperandKind.xbegin_2 or OpCodeOperandKind.xbegin_4 or OpCodeOperandKind.brdisp_2 or OpCodeOperandKind.brdisp_4)
+                or OpCodeOperandKind.es or OpCodeOperandKind.cs or OpCodeOperandKind.ss or OpCodeOperandKind.ds
+                or OpCodeOperandKind.br16_1 or OpCodeOperandKind.br16_2 or OpCodeOperandKind.xbegin_2 or OpCodeOperandKind.xbegin_4 or OpCodeOperandKind.brdisp_2 or OpCodeOperandKind.brdisp_4)
             {
                 return true;
             }
+            if (bits == 64 && o.GetOpKind(i) is (OpCodeOperandKind.br32_1 or OpCodeOperandKind.br32_4))
+                return true;
         }
         return o.Code.ToString().Contains("1616", StringComparison.Ordinal) || o.Code.ToString().Contains("1632", StringComparison.Ordinal)
             || o.Code.ToString().Contains("1664", StringComparison.Ordinal) || (o.Code.FlowControl() != FlowControl.Next && o.OperandSize == 16);

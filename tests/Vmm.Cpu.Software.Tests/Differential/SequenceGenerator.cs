@@ -29,12 +29,14 @@ internal sealed class Sequence
 }
 
 /// <summary>Makes sequences from a pool of codes. Deterministic for a seed.</summary>
-internal sealed class SequenceGenerator(Random random, Code[] pool)
+internal sealed class SequenceGenerator(Random random, Code[] pool, int bits)
 {
     private const ulong Window = UserModeHarness.DataAddress;
     private const RflagsBits ArithmeticFlags = RflagsBits.CF | RflagsBits.PF | RflagsBits.AF | RflagsBits.ZF | RflagsBits.SF | RflagsBits.OF;
     private static readonly Register[] PointerCandidates =
         [Register.RBX, Register.RBP, Register.R8, Register.R9, Register.R10, Register.R11, Register.R12, Register.R13, Register.R14, Register.R15];
+
+    private int Registers => bits == 64 ? 16 : 8;
 
     private readonly InstructionInfoFactory _infos = new();
     private Register[] _pointers = [];
@@ -42,13 +44,13 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
     private bool _aligned;
     private ulong _start;
 
-    /// <summary>Vector register 15 holds small numbers, for gathers.</summary>
-    public const int SmallVector = 15;
+    /// <summary>The vector register that holds small numbers, for gathers.</summary>
+    public int SmallVector => Registers - 1;
 
     public Sequence Next(ulong address, int maximum)
     {
-        Register[] shuffled = [.. PointerCandidates.OrderBy(_ => random.Next())];
-        (_pointers, _index, _aligned, _start) = (shuffled[..2], shuffled[2], random.Next(10) < 6, address);
+        ChooseRoles();
+        (_aligned, _start) = (random.Next(10) < 6, address);
         var bytes = new List<byte> { 0x0F, 0x0B, 0x0F, 0x0B };
         var list = new List<GeneratedInstruction>();
         var undefined = RflagsBits.None;
@@ -60,10 +62,16 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
             ulong rip = address + (ulong)bytes.Count;
             if (!TryMake(code, rip, out Instruction instruction, out byte[] encoded) || !IsUsable(instruction, undefined, written))
                 continue;
+            bool loadedSelectors = list.Exists(g => g.Instruction.Mnemonic is Mnemonic.Fldenv or Mnemonic.Frstor);
+            if (loadedSelectors && instruction.Mnemonic is (Mnemonic.Fnstenv or Mnemonic.Fnsave))
+                continue;
             list.Add(new GeneratedInstruction(instruction, undefined));
             bytes.AddRange(encoded);
             undefined &= ~(instruction.RflagsWritten | instruction.RflagsCleared | instruction.RflagsSet) | Conditional(instruction);
             undefined |= instruction.RflagsUndefined & ArithmeticFlags;
+            // What it stored differs in the selectors, so nothing may read it.
+            if (instruction.Mnemonic is Mnemonic.Fnstenv or Mnemonic.Fnsave)
+                break;
         }
         bytes.AddRange([0x0F, 0x0B]);
         return new Sequence
@@ -75,6 +83,17 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
             Aligned = _aligned,
             UndefinedAtEnd = undefined,
         };
+    }
+
+    private void ChooseRoles()
+    {
+        if (bits == 32)
+        {
+            (_pointers, _index) = ([Register.RBX, Register.RBP], random.Next(2) == 0 ? Register.RSI : Register.RDI);
+            return;
+        }
+        Register[] shuffled = [.. PointerCandidates.OrderBy(_ => random.Next())];
+        (_pointers, _index) = (shuffled[..2], shuffled[2]);
     }
 
     // Instructions that may leave the flags alone do not make undefined flags defined.
@@ -93,7 +112,8 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
             or Mnemonic.Pushf;
         bool usesString = false;
         for (int n = 0; n < i.OpCount; n++)
-            usesString |= i.GetOpKind(n) is OpKind.MemorySegRSI or OpKind.MemoryESRDI or OpKind.MemorySegRDI or OpKind.MemorySegESI or OpKind.MemoryESEDI;
+            usesString |= i.GetOpKind(n) is OpKind.MemorySegRSI or OpKind.MemoryESRDI or OpKind.MemorySegRDI or OpKind.MemorySegESI or OpKind.MemoryESEDI
+                or OpKind.MemorySegEDI;
         if (usesString && (written.Contains(Register.RSI) || written.Contains(Register.RDI) || written.Contains(Register.RCX)))
             return false;
         var writes = new List<Register>();
@@ -102,7 +122,7 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
             if (used.Access is OpAccess.Read or OpAccess.CondRead or OpAccess.NoMemAccess or OpAccess.None)
                 continue;
             Register full = used.Register.GetFullRegister();
-            if (full == _index || Array.IndexOf(_pointers, full) >= 0 || full is Register.ZMM0 + SmallVector || (full == Register.RSP && !stack))
+            if (full == _index || Array.IndexOf(_pointers, full) >= 0 || full == Register.ZMM0 + SmallVector || (full == Register.RSP && !stack))
                 return false;
             writes.Add(full);
         }
@@ -132,10 +152,10 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
                 i.HasRepnePrefix = true;
         }
         var writer = new ByteWriter();
-        if (!Encoder.Create(64, writer).TryEncode(i, rip, out _, out _))
+        if (!Encoder.Create(bits, writer).TryEncode(i, rip, out _, out _))
             return false;
         bytes = writer.ToArray();
-        var decoder = Iced.Intel.Decoder.Create(64, new ByteArrayCodeReader(bytes), rip);
+        var decoder = Iced.Intel.Decoder.Create(bits, new ByteArrayCodeReader(bytes), rip);
         decoder.Decode(out instruction);
         return instruction.Code == code && instruction.Length == bytes.Length && !IsVendorSpecific(instruction);
     }
@@ -169,15 +189,15 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
                 return true;
             case OpCodeOperandKind.mem_vsib32x or OpCodeOperandKind.mem_vsib64x:
                 Memory(ref i, n, o);
-                i.MemoryIndex = Register.XMM0 + (random.Next(8) == 0 ? random.Next(16) : SmallVector);
-                return i.MemoryBase is >= Register.RAX and <= Register.R15;
+                i.MemoryIndex = Register.XMM0 + (random.Next(8) == 0 ? random.Next(Registers) : SmallVector);
+                return i.MemoryBase is >= Register.EAX and <= Register.R15;
             case OpCodeOperandKind.mem_vsib32y or OpCodeOperandKind.mem_vsib64y:
                 Memory(ref i, n, o);
-                i.MemoryIndex = Register.YMM0 + (random.Next(8) == 0 ? random.Next(16) : SmallVector);
-                return i.MemoryBase is >= Register.RAX and <= Register.R15;
+                i.MemoryIndex = Register.YMM0 + (random.Next(8) == 0 ? random.Next(Registers) : SmallVector);
+                return i.MemoryBase is >= Register.EAX and <= Register.R15;
             case OpCodeOperandKind.mem_offs:
                 i.SetOpKind(n, OpKind.Memory);
-                i.MemoryDisplSize = 8;
+                i.MemoryDisplSize = bits / 8;
                 i.MemoryDisplacement64 = Window + 0x1000 + (ulong)random.Next(0x1F00);
                 return true;
             case OpCodeOperandKind.imm8 or OpCodeOperandKind.imm4_m2z:
@@ -202,18 +222,22 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
                 i.SetOpKind(n, OpKind.NearBranch64);
                 i.NearBranch64 = _start + (ulong)(random.Next(2) * 2);
                 return true;
+            case OpCodeOperandKind.br32_1 or OpCodeOperandKind.br32_4:
+                i.SetOpKind(n, OpKind.NearBranch32);
+                i.NearBranch32 = (uint)(_start + (ulong)(random.Next(2) * 2));
+                return true;
             case OpCodeOperandKind.seg_rSI:
-                i.SetOpKind(n, OpKind.MemorySegRSI);
+                i.SetOpKind(n, bits == 64 ? OpKind.MemorySegRSI : OpKind.MemorySegESI);
                 return true;
             case OpCodeOperandKind.es_rDI:
-                i.SetOpKind(n, OpKind.MemoryESRDI);
+                i.SetOpKind(n, bits == 64 ? OpKind.MemoryESRDI : OpKind.MemoryESEDI);
                 return true;
             case OpCodeOperandKind.seg_rDI:
-                i.SetOpKind(n, OpKind.MemorySegRDI);
+                i.SetOpKind(n, bits == 64 ? OpKind.MemorySegRDI : OpKind.MemorySegEDI);
                 return true;
             case OpCodeOperandKind.seg_rBX_al:
                 i.SetOpKind(n, OpKind.Memory);
-                (i.MemoryBase, i.MemoryIndex, i.MemoryIndexScale) = (Register.RBX, Register.AL, 1);
+                (i.MemoryBase, i.MemoryIndex, i.MemoryIndexScale) = (bits == 64 ? Register.RBX : Register.EBX, Register.AL, 1);
                 return true;
             default:
                 Register r = RegisterFor(kind);
@@ -227,16 +251,16 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
     private Register RegisterFor(OpCodeOperandKind kind) => kind switch
     {
         OpCodeOperandKind.r8_or_mem or OpCodeOperandKind.r8_reg or OpCodeOperandKind.r8_opcode => Byte(),
-        OpCodeOperandKind.r16_or_mem or OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_rm or OpCodeOperandKind.r16_opcode => Register.AX + random.Next(16),
+        OpCodeOperandKind.r16_or_mem or OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_rm or OpCodeOperandKind.r16_opcode => Register.AX + random.Next(Registers),
         OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_rm or OpCodeOperandKind.r32_opcode or OpCodeOperandKind.r32_vvvv
-            => Register.EAX + random.Next(16),
+            => Register.EAX + random.Next(Registers),
         OpCodeOperandKind.r64_or_mem or OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_rm or OpCodeOperandKind.r64_opcode or OpCodeOperandKind.r64_vvvv
-            => Register.RAX + random.Next(16),
+            => Register.RAX + random.Next(Registers),
         OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm => Register.MM0 + random.Next(8),
         OpCodeOperandKind.xmm_or_mem or OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm or OpCodeOperandKind.xmm_vvvv or OpCodeOperandKind.xmm_is4
-            => Register.XMM0 + random.Next(16),
+            => Register.XMM0 + random.Next(Registers),
         OpCodeOperandKind.ymm_or_mem or OpCodeOperandKind.ymm_reg or OpCodeOperandKind.ymm_rm or OpCodeOperandKind.ymm_vvvv or OpCodeOperandKind.ymm_is4
-            => Register.YMM0 + random.Next(16),
+            => Register.YMM0 + random.Next(Registers),
         OpCodeOperandKind.sti_opcode => Register.ST0 + random.Next(8),
         OpCodeOperandKind.st0 => Register.ST0,
         OpCodeOperandKind.al => Register.AL,
@@ -248,7 +272,7 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
         _ => Register.None,
     };
 
-    private Register Byte() => random.Next(5) == 0 ? Register.AH + random.Next(4) : random.Next(2) == 0 ? Register.AL + random.Next(4) : Register.SPL + random.Next(12);
+    private Register Byte() => bits == 32 ? Register.AL + random.Next(8) : random.Next(5) == 0 ? Register.AH + random.Next(4) : random.Next(2) == 0 ? Register.AL + random.Next(4) : Register.SPL + random.Next(12);
 
     private void Memory(ref Instruction i, int n, OpCodeInfo o)
     {
@@ -258,7 +282,7 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
         if (_aligned)
             displacement &= ~31;
         int form = random.Next(100);
-        if (form < 8)
+        if (form < 8 && bits == 64)
         {
             // RIP-relative.
             i.MemoryBase = Register.RIP;
@@ -269,12 +293,12 @@ internal sealed class SequenceGenerator(Random random, Code[] pool)
         if (form < 14)
         {
             // Absolute.
-            i.MemoryDisplSize = 8;
+            i.MemoryDisplSize = bits / 8;
             i.MemoryDisplacement64 = Window + 0x1800 + (ulong)displacement;
             return;
         }
-        Register pointer = form < 17 ? Register.RAX + random.Next(16) : _pointers[random.Next(2)];
-        bool address32 = form is >= 17 and < 25;
+        Register pointer = form < 17 ? Register.RAX + random.Next(Registers) : _pointers[random.Next(2)];
+        bool address32 = bits == 32 || form is >= 17 and < 25;
         i.MemoryBase = address32 ? Register.EAX + (pointer - Register.RAX) : pointer;
         if (random.Next(3) == 0)
         {

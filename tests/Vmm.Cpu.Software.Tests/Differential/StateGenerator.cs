@@ -5,7 +5,7 @@ using Vmm.Interop;
 namespace Vmm.Cpu.Software.Tests.Differential;
 
 /// <summary>Random register and memory contents: small numbers, boundaries and special floating-point values more often than chance would have them.</summary>
-internal sealed unsafe class StateGenerator(Random random)
+internal sealed unsafe class StateGenerator(Random random, int bits)
 {
     private static readonly ulong[] Interesting =
     [
@@ -52,6 +52,11 @@ internal sealed unsafe class StateGenerator(Random random)
         s->Rflags = 0x202 | ((ulong)random.Next(0x1000) & 0x8D5) | (random.Next(8) == 0 ? 0x400u : 0);
         FillVectors(s);
         FillX87(s);
+        if (bits == 64)
+            return;
+        for (int i = 0; i < 16; i++)
+            s->Gpr[i] = i < 8 ? (uint)s->Gpr[i] : 0;
+        s->CodeSelector = SandboxState.CompatibilityCode;
     }
 
     private ulong Pointer(int alignment)
@@ -99,8 +104,8 @@ internal sealed unsafe class StateGenerator(Random random)
         }
         for (int i = 0; i < 2; i++)
         {
-            *(ulong*)(s->Xsave + 160 + (SequenceGenerator.SmallVector * 16) + (i * 8)) = (ulong)random.Next(64);
-            *(ulong*)(s->Xsave + 576 + (SequenceGenerator.SmallVector * 16) + (i * 8)) = (ulong)random.Next(64);
+            *(ulong*)(s->Xsave + 160 + (((bits == 64 ? 16 : 8) - 1) * 16) + (i * 8)) = (ulong)random.Next(64);
+            *(ulong*)(s->Xsave + 576 + (((bits == 64 ? 16 : 8) - 1) * 16) + (i * 8)) = (ulong)random.Next(64);
         }
         *(ulong*)(s->Xsave + 512) = 7;
     }

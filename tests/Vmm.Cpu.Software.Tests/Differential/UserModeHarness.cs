@@ -8,7 +8,7 @@ using Vmm.Interop;
 namespace Vmm.Cpu.Software.Tests.Differential;
 
 /// <summary>
-/// The same code and data at the same addresses twice: natively in the sandbox, and in a software CPU in 64-bit mode at CPL 3. The data window is three
+/// The same code and data at the same addresses twice: natively in the sandbox, and in a software CPU in 64-bit or compatibility mode at CPL 3. The data window is three
 /// writable pages and a read-only one, with nothing mapped around it.
 /// </summary>
 internal sealed unsafe class UserModeHarness : IDisposable
@@ -28,7 +28,7 @@ internal sealed unsafe class UserModeHarness : IDisposable
     private readonly byte* _guestCode;
     private readonly byte* _guestData;
 
-    public UserModeHarness()
+    public UserModeHarness(int bits = 64)
     {
         _machine.Memory.TryGetPointer(CodePhysical, CodeSize, forWrite: true, out _guestCode);
         _machine.Memory.TryGetPointer(DataPhysical, DataSize, forWrite: true, out _guestData);
@@ -45,7 +45,7 @@ internal sealed unsafe class UserModeHarness : IDisposable
         for (int i = 0; i < DataSize; i += 4096)
             _ = Volatile.Read(ref *(byte*)(DataAddress + (ulong)i));
         _data.Protect(WritableSize, DataSize - WritableSize);
-        EnterUserMode();
+        EnterUserMode(bits);
     }
 
     public TestMachine Machine => _machine;
@@ -109,13 +109,15 @@ internal sealed unsafe class UserModeHarness : IDisposable
     /// <summary>A state in aligned native memory.</summary>
     public static SandboxState* AllocateState() => (SandboxState*)NativeMemory.AlignedAlloc((nuint)sizeof(SandboxState), 64);
 
-    private void EnterUserMode()
+    private void EnterUserMode(int bits)
     {
         CpuContext* c = Context;
         c->Cr3 = PageTables;
         c->Cpl = 3;
         for (int i = 0; i < 6; i++)
             c->Segments[i].Attributes |= 0x60;
+        if (bits == 32)
+            c->Segments[SegmentIndex.Cs].Attributes = 0xC0FB;
         Paging.FlushAll(c);
         Mode.Update(c);
     }

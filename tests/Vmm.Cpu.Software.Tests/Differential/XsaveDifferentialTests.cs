@@ -30,7 +30,7 @@ public sealed unsafe class XsaveDifferentialTests
         int seed = int.Parse(Environment.GetEnvironmentVariable("VMM_DIFF_SEED") ?? Random.Shared.Next().ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
         TestContext.Out.WriteLine($"VMM_DIFF_SEED={seed}");
         var random = new Random(seed);
-        var states = new StateGenerator(random);
+        var states = new StateGenerator(random, 64);
         using var harness = new UserModeHarness();
         SandboxState* native = UserModeHarness.AllocateState();
         SandboxState* software = UserModeHarness.AllocateState();
