@@ -59,12 +59,13 @@ internal static unsafe class StateComparison
         check("FCW", *(ushort*)native, *(ushort*)software);
         check("FSW", *(ushort*)(native + 2), *(ushort*)(software + 2));
         check("FTW", native[4], software[4]);
-        // AMD processors save the pointers only while an exception is pending (APM vol. 2, 11.4.4).
+        // AMD processors save the pointers only while an exception is pending (APM vol. 2, 11.4.4), so another thread in between may have cleared them.
+        void CheckPointer(string name, ulong n, ulong s) => check(name, n, n == 0 ? 0 : s);
         if ((native[2] & 0x80) != 0)
         {
-            check("FOP", *(ushort*)(native + 6), *(ushort*)(software + 6));
-            check("FIP", *(ulong*)(native + 8), *(ulong*)(software + 8));
-            check("FDP", *(ulong*)(native + 16), *(ulong*)(software + 16));
+            CheckPointer("FOP", *(ushort*)(native + 6), *(ushort*)(software + 6));
+            CheckPointer("FIP", *(ulong*)(native + 8), *(ulong*)(software + 8));
+            CheckPointer("FDP", *(ulong*)(native + 16), *(ulong*)(software + 16));
         }
         for (int i = 0; i < 8; i++)
         {
@@ -98,6 +99,8 @@ internal static unsafe class StateComparison
         {
             if (g.Instruction.IP != rip)
                 continue;
+            if (g.Instruction.MemorySize is MemorySize.Float80 or MemorySize.Bcd)
+                return FaultRule.Any;
             return g.Instruction.Mnemonic switch
             {
                 Mnemonic.Maskmovq or Mnemonic.Maskmovdqu or Mnemonic.Vmaskmovdqu or Mnemonic.Enter => FaultRule.Ignored,
