@@ -55,10 +55,12 @@ internal static unsafe class Tlb
     /// <summary>In <see cref="TlbEntry.Physical"/>: writes are permitted by the page tables but must take the slow path (code page).</summary>
     public const ulong SlowWrite = 2;
 
-    /// <summary>The entry that a linear address may be in.</summary>
+    /// <summary>
+    /// The entry that a linear address may be in. Bits 31:22 are mixed in, so that buffers a multiple of 4 MiB apart do not evict each other.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TlbEntry* Find(TlbEntry* tlb, ulong linear)
-        => (TlbEntry*)((byte*)tlb + ((linear >> 7) & ((Entries - 1) * 32)));
+        => (TlbEntry*)((byte*)tlb + (((linear >> 7) ^ (linear >> 17)) & ((Entries - 1) * 32)));
 
     /// <summary>The entry that a linear address may be in.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -12,6 +12,10 @@ internal abstract record BootEntry(ulong Rip)
     private const ulong EferLme = 1 << 8;
     private const ulong EferLma = 1 << 10;
     private const uint IaEfer = 0xC000_0080;
+    private const uint MtrrDefaultType = 0x2FF;
+
+    // MTRRs enabled, everything write-back (SDM vol. 3, 12.11.2.1), as firmware leaves them; Linux uses neither MTRRs nor PAT otherwise.
+    private const ulong MtrrEnabledWriteBack = 0x806;
 
     /// <summary>Selector of the flat code segment, Linux's __BOOT_CS.</summary>
     public const ushort CodeSelector = 0x10;
@@ -39,6 +43,7 @@ internal abstract record BootEntry(ulong Rip)
         state.Rip = Rip;
         state.Rflags = 2;
         state.MpState = MpState.Runnable;
+        state.Msrs[MtrrDefaultType] = MtrrEnabledWriteBack;
         state.Gdtr = new DescriptorTableState { Base = AddressMap.BootGdt, Limit = (6 * 8) - 1 };
         state.Idtr = default;
         state.Cr0 = Cr0Pe | Cr0Et;
