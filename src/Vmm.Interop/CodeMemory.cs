@@ -9,6 +9,7 @@ namespace Vmm.Interop;
 public sealed unsafe class CodeMemory : IDisposable
 {
     private const uint MemfdCloseOnExec = 1;
+    private const uint MemfdExecutable = 0x10;
     private readonly int _length;
     private readonly List<int> _faultExits = [];
     private nint _writable;
@@ -23,7 +24,12 @@ public sealed unsafe class CodeMemory : IDisposable
         _length = length;
         int fd;
         fixed (byte* name = "vmm-code\0"u8)
-            fd = LibC.memfd_create(name, MemfdCloseOnExec);
+        {
+            // Systems that seal memfds against execution unless asked (vm.memfd_noexec) know the flag; kernels before 6.3 know neither.
+            fd = LibC.memfd_create(name, MemfdCloseOnExec | MemfdExecutable);
+            if (fd < 0 && LibC.errno == Errno.EINVAL)
+                fd = LibC.memfd_create(name, MemfdCloseOnExec);
+        }
         if (fd < 0)
             throw new VmmSystemException("Creating a memfd for generated code", LibC.errno);
         try

@@ -26,6 +26,10 @@ internal sealed unsafe class StubCache : IDisposable
     private readonly List<CodeMemory> _chunks = [];
     private int _free;
 
+    /// <summary>Makes an empty cache.</summary>
+    /// <exception cref="VmmSystemException">The host gives no memory for code.</exception>
+    public StubCache() => AddChunk();
+
     /// <summary>How many stubs there are.</summary>
     public int Count
     {
@@ -279,7 +283,7 @@ internal sealed unsafe class StubCache : IDisposable
 
     private nint Place(ReadOnlySpan<byte> code)
     {
-        if (_chunks.Count == 0 || _free + code.Length > ChunkSize)
+        if (_free + code.Length > ChunkSize)
             AddChunk();
         CodeMemory chunk = _chunks[^1];
         code.CopyTo(new Span<byte>((byte*)chunk.Writable + _free, code.Length));

@@ -22,7 +22,7 @@ public sealed unsafe class DifferentialTests
     {
         if (!HostFeatures.Avx)
             Assert.Ignore("The sandbox saves AVX state; this processor has none.");
-        long wanted = long.Parse(Environment.GetEnvironmentVariable("VMM_DIFF_INSTRUCTIONS") ?? "2000000", CultureInfo.InvariantCulture);
+        long wanted = long.Parse(Environment.GetEnvironmentVariable("VMM_DIFF_INSTRUCTIONS") ?? (bits == 64 ? "2000000" : "1000000"), CultureInfo.InvariantCulture);
         int seed = int.Parse(Environment.GetEnvironmentVariable("VMM_DIFF_SEED") ?? Random.Shared.Next().ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
         string? filter = Environment.GetEnvironmentVariable("VMM_DIFF_FILTER");
         TestContext.Out.WriteLine($"VMM_DIFF_SEED={seed}");

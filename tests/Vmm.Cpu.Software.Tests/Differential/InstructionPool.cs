@@ -20,7 +20,6 @@ internal static class InstructionPool
         // Whole-state images have their own tests: their reserved and pointer fields differ between vendors.
         Mnemonic.Fxsave, Mnemonic.Fxsave64, Mnemonic.Fxrstor, Mnemonic.Fxrstor64, Mnemonic.Xsave, Mnemonic.Xsave64, Mnemonic.Xsaveopt, Mnemonic.Xsaveopt64,
         Mnemonic.Xsavec, Mnemonic.Xsavec64, Mnemonic.Xrstor, Mnemonic.Xrstor64, Mnemonic.Xgetbv, Mnemonic.Xsetbv,
-        // Approximations: their results differ between processors, not between the host and itself, but see the x87 note in the comparison.
     ];
 
     /// <summary>The codes of 32-bit or 64-bit mode, those whose name matches <paramref name="filter"/> if there is one.</summary>
