@@ -89,6 +89,7 @@ internal sealed partial class PcBoard : IAsyncDisposable
         if (_poweredOn)
             _devices.Reset();
         _poweredOn = true;
+        _devices.Configure();
         Memory.Clear();
         var kernel = BootLoader.Load(_files, new BootSpace(Memory, Map));
         FirmwareArea.Write(Memory, _acpi, _firmware);

@@ -81,6 +81,11 @@ internal sealed class PcDevices : IAsyncDisposable
     {
         foreach (var device in _resettable)
             device.Reset();
+    }
+
+    /// <summary>Does the firmware's work on devices in their power-on state: memory sizes in CMOS, edge or level, PCI resources.</summary>
+    public void Configure()
+    {
         Cmos.Write(Rtc, _options.Memory, _options.Cpus);
         _ports.Write(AddressMap.PicElcr + 1, 1, AddressMap.PciEdgeLevel);
         Pci.AssignResources(
