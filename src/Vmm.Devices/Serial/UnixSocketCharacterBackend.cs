@@ -14,10 +14,13 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
     // sun_path of struct sockaddr_un, less its terminating zero (unix(7)).
     private const int MaxPathBytes = 107;
 
+    private static readonly TimeSpan HangUpLimit = TimeSpan.FromSeconds(1);
+
     private readonly string _path;
     private readonly ILogger? _logger;
     private readonly Socket _listener;
     private volatile Socket? _client;
+    private Thread? _server;
 
     /// <summary>Binds the socket and listens.</summary>
     /// <param name="path">Where the socket appears. A stale socket that nobody listens on is replaced.</param>
@@ -115,6 +118,7 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
             while (!Stopping)
             {
                 var client = _listener.Accept();
+                AwaitHangUp();
                 if (_client is not null)
                 {
                     TurnAway(client);
@@ -125,13 +129,29 @@ public sealed partial class UnixSocketCharacterBackend : BufferedCharacterBacken
                     client.Dispose();
                 if (_logger is not null)
                     LogConnected(_logger, Name);
-                new Thread(() => ServeClient(client)) { IsBackground = true, Name = $"{Name}-client" }.Start();
+                _server = new Thread(() => ServeClient(client)) { IsBackground = true, Name = $"{Name}-client" };
+                _server.Start();
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
             if (!Stopping && _logger is not null)
                 LogListenerFailed(_logger, Name, e.Message);
+        }
+    }
+
+    // A client that hung up just before the next one came may not have been noticed yet: it must not keep the next one out.
+    private void AwaitHangUp()
+    {
+        try
+        {
+            if (_client is { } client && client.Poll(0, SelectMode.SelectRead) && client.Available == 0)
+                _server?.Join(HangUpLimit);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // It is being closed by its thread this moment.
+            _server?.Join(HangUpLimit);
         }
     }
 

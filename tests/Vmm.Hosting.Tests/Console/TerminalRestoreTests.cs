@@ -57,7 +57,8 @@ internal sealed class TerminalRestoreTests
         string before = Stty(pty.Path, "-g");
         using var master = new FileStream(pty.Master, FileAccess.ReadWrite, bufferSize: 0);
         // The shell connects the probe with the terminal and keeps its exit status apart from ours.
-        using var process = Start("/bin/sh", "-c", "ulimit -c 0; \"$0\" \"$1\" \"$2\" <\"$3\" >\"$3\" 2>/dev/null; exit $?", _probe, ShimPath, way, pty.Path);
+        // The test may itself run with SIGINT ignored (a background job of a shell), which processes inherit.
+        using var process = Start("/usr/bin/env", "--default-signal", "/bin/sh", "-c", "ulimit -c 0; \"$0\" \"$1\" \"$2\" <\"$3\" >\"$3\" 2>/dev/null; exit $?", _probe, ShimPath, way, pty.Path);
         Expect(master, "raw");
         string during = Stty(pty.Path, "-g");
         Assert.That(during, Is.Not.EqualTo(before), "the terminal is raw");
