@@ -18,7 +18,8 @@ internal static class VmmProcess
 
     internal static Process Start(IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
     {
-        ProcessStartInfo start = new(Executable, arguments)
+        // Through env(1), which executes in its place: a test that itself runs with SIGINT ignored (a shell's background job) would hand that on.
+        ProcessStartInfo start = new("/usr/bin/env", ["--default-signal", Executable, .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

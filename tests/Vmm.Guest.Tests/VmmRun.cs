@@ -59,7 +59,8 @@ internal sealed class VmmRun : IAsyncDisposable
     /// <summary>Starts <c>vmm run</c> with something added to its environment.</summary>
     internal static VmmRun StartWith(IReadOnlyDictionary<string, string> environment, params string[] arguments)
     {
-        ProcessStartInfo start = new(Executable, ["run", .. arguments])
+        // Through env(1), which executes in its place: a test that itself runs with SIGINT ignored (a shell's background job) would hand that on.
+        ProcessStartInfo start = new("/usr/bin/env", ["--default-signal", Executable, "run", .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
