@@ -7,8 +7,6 @@ namespace Vmm.Machine.Tests.Loading;
 
 internal sealed class BootLoaderTests
 {
-    private const string DebianKernel = "/tmp/g/root/boot";
-
     private LoaderFixture _fixture = null!;
 
     [SetUp]
@@ -197,7 +195,13 @@ internal sealed class BootLoaderTests
     [Test]
     public void DebianKernelIsUnpackedAndEnteredByPvh()
     {
-        string? path = Directory.Exists(DebianKernel) ? Directory.GetFiles(DebianKernel, "vmlinuz-*").FirstOrDefault() : null;
+        // The quickstart's, or the host's own.
+        string cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } set
+            ? set
+            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache");
+        string? path = Path.Combine(cache, "vmm", "quickstart", "vmlinuz");
+        if (!File.Exists(path))
+            path = null;
         path ??= Directory.Exists("/boot") ? Directory.GetFiles("/boot", "vmlinuz-*").FirstOrDefault(CanRead) : null;
         if (path is null)
             Assert.Ignore("no stock kernel is on this machine");
