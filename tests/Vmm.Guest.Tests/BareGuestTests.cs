@@ -165,6 +165,7 @@ public sealed class BareGuestTests
     [TestCase("INT")]
     public async Task ASignalStopsADeafGuestAfterTheTimeout(string signal)
     {
+        VmmRun.NeedSignal(signal);
         using BareKernel kernel = BareKernel.Assemble(PrintAndHalt);
         await using VmmRun run = VmmRun.Start("--kernel", kernel.Path, "--accel", "software", "--stop-timeout", "0.5");
         await run.WaitForAsync("up\n");
