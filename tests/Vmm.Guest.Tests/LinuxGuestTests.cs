@@ -110,6 +110,36 @@ public sealed class LinuxGuestTests
     }
 
     [Test]
+    public async Task AWriteErrorReachesTheGuestAndTheMachineGoesOn()
+    {
+        if (!Environment.IsPrivilegedProcess || !Tool.Exists("mount"))
+            Assert.Ignore("needs root, to mount a small file system");
+        using TemporaryFolder folder = new();
+        string mount = folder.File("small");
+        Directory.CreateDirectory(mount);
+        if (await Tool.RunAsync("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount) != 0)
+            Assert.Ignore("may not mount a tmpfs");
+        try
+        {
+            // A sparse disk on a file system that is too small for it: the host says ENOSPC in the middle.
+            string disk = Path.Combine(mount, "disk.raw");
+            using (FileStream file = File.Create(disk))
+                file.SetLength(64 << 20);
+            await using LinuxGuest guest = await LinuxGuest.BootAsync("--disk", $"path={disk}");
+            Assert.That((await guest.ExecuteAsync("dd if=/dev/urandom of=/dev/vda bs=64k count=256 conv=fsync")).Status, Is.Not.Zero);
+            Assert.That(await guest.SucceedAsync("dmesg | grep -c 'I/O error, dev vda'"), Is.Not.EqualTo("0"));
+            Assert.That(guest.Run.Messages, Does.Contain(disk).And.Contain("No space left on device"));
+            Assert.That(await guest.SucceedAsync("dd if=/dev/vda of=/dev/null bs=64k count=16 2>/dev/null; echo alive"), Is.EqualTo("alive"));
+            await guest.Run.TypeAsync("poweroff -f\n");
+            Assert.That(await guest.Run.WaitForExitAsync(), Is.Zero, guest.Run.Describe());
+        }
+        finally
+        {
+            await Tool.RunAsync("umount", mount);
+        }
+    }
+
+    [Test]
     public async Task TheRandomDeviceGivesEntropy()
     {
         await using LinuxGuest guest = await LinuxGuest.BootAsync();
