@@ -1,5 +1,5 @@
 /*
- * The raw terminal, and its return to what it was however the process ends. SIGKILL gets past this, and the two cases named below.
+ * The raw terminal, and its return to what it was however the process ends.
  *
  * A normal end restores through vmm_terminal_restore, and once more in this library's destructor, which runs after every atexit
  * handler: the .NET runtime puts back, in one of its own, the mode that it found when it first looked, which may be ours.
@@ -14,6 +14,9 @@
  *
  * A thread that runs out of stack in the NativeAOT executable dies without any handler, since it has no other stack to run one on.
  *
+ * For these cases, and for SIGKILL, there is the guardian: a shell that waits for the end of a pipe which only this process holds, and then puts the
+ * mode back if it is still ours. It is a program of its own and not a fork: a fork would keep a copy of every page that the guest changes.
+ *
  * Signals that would end the process are caught from the start where they have the default action, restore, and end it as before.
  *
  * Everything that a handler calls is async-signal-safe (signal-safety(7)).
@@ -25,9 +28,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -168,6 +174,63 @@ static void install_above(void)
     install_deadly();
 }
 
+static int guardian_pipe = -1; /* our end; its closing by our death is what the guardian waits for */
+static pid_t guardian;
+
+/* A mode as stty(1) reads it: what its option -g prints. */
+static void format_mode(char *text, size_t size, const struct termios *mode)
+{
+    size_t length = (size_t)snprintf(text, size, "%x:%x:%x:%x", mode->c_iflag, mode->c_oflag, mode->c_cflag, mode->c_lflag);
+    for (size_t i = 0; i < NCCS && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, ":%x", mode->c_cc[i]);
+}
+
+/* Without a shell or stty there is no guardian, and the handlers above must do. */
+static void start_guardian(void)
+{
+    static const char script[] =
+        "read -r line || { [ \"$(stty -g <&3)\" = \"$2\" ] && stty \"$1\" <&3; }";
+    char before[256], ours[256];
+    format_mode(before, sizeof before, &original);
+    format_mode(ours, sizeof ours, &changed);
+    char *arguments[] = { "sh", "-c", (char *)script, "vmm-terminal", before, ours, NULL };
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&files, ends[0], 0);
+    posix_spawn_file_actions_adddup2(&files, terminal, 3);
+    posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+    /* A session of its own: the terminal's signals do not reach it, and it may set the mode from there. */
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    if (posix_spawn(&guardian, "/bin/sh", &files, &attributes, arguments, environ) == 0)
+        guardian_pipe = ends[1];
+    else
+        close(ends[1]);
+    close(ends[0]);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&files);
+}
+
+/* A line tells it that all is well. */
+static void dismiss_guardian(void)
+{
+    if (guardian_pipe < 0)
+        return;
+    ssize_t written;
+    do
+        written = write(guardian_pipe, "\n", 1);
+    while (written < 0 && errno == EINTR);
+    close(guardian_pipe);
+    guardian_pipe = -1;
+    while (waitpid(guardian, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 int32_t vmm_terminal_is_background(int32_t fd)
 {
     return in_background(fd);
@@ -199,11 +262,14 @@ int32_t vmm_terminal_make_raw(int32_t fd)
             changed.c_cc[VMIN] = 1;
             changed.c_cc[VTIME] = 0;
             install_above();
+            start_guardian();
             /* First the note, then the mode: a crash in between restores what need not be restored. */
             raw = was_raw = 1;
             result = set_mode(&changed);
-            if (result != 0)
+            if (result != 0) {
                 raw = 0;
+                dismiss_guardian();
+            }
         }
     }
     pthread_mutex_unlock(&lock);
@@ -224,6 +290,7 @@ void vmm_terminal_restore(void)
 {
     pthread_mutex_lock(&lock);
     restore_now();
+    dismiss_guardian();
     pthread_mutex_unlock(&lock);
 }
 
